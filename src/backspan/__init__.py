@@ -1,0 +1,61 @@
+"""Feedback comes back to its span.
+
+The public names below are loaded when first used, so that ``import backspan`` costs nothing. While ``BACKSPAN`` is
+unset they do nothing, except `record_feedback` and `feedback_token`, which always work.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # `import typing` would cost each interpreter ten times the whole boot
+if TYPE_CHECKING:
+    from typing import Any
+
+    from backspan._retrieval import retrieval
+    from backspan.context import current_turn, prompt, session, turn, variant
+    from backspan.feedback.record import feedback_token, record_feedback
+    from backspan.redact import redactor
+    from backspan.telemetry import flush
+
+__all__ = [
+    "current_turn",
+    "feedback_token",
+    "flush",
+    "prompt",
+    "record_feedback",
+    "redactor",
+    "retrieval",
+    "session",
+    "turn",
+    "variant",
+]
+
+_HOMES = {
+    "current_turn": "backspan.context",
+    "feedback_token": "backspan.feedback.record",
+    "flush": "backspan.telemetry",
+    "prompt": "backspan.context",
+    "record_feedback": "backspan.feedback.record",
+    "redactor": "backspan.redact",
+    "retrieval": "backspan._retrieval",
+    "session": "backspan.context",
+    "turn": "backspan.context",
+    "variant": "backspan.context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("backspan")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'backspan' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
