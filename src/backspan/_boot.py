@@ -106,3 +106,12 @@ def start() -> bool:
     os.environ.setdefault("BACKSPAN", "1")
     run()
     return _running
+
+
+def stop() -> None:
+    """Take the hook out again; what has been patched stays so until ``backspan.instrument.uninstrument()``."""
+    global _running
+    from backspan import _hook
+
+    _running = False
+    _hook.uninstall()

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,13 +22,16 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:  # making a class costs what a whole boot may
 
-    class Watcher(Protocol[T]):
+    class Watcher(Protocol):
         """Who is shown what an iterator of the application's yields."""
 
-        see: Callable[[T], object]
-        """Called with each item before the application gets it."""
+        @property
+        def see(self) -> Callable[[Any], object]:
+            """Called with each item before the application gets it."""
+            ...
 
-        def ended(self, error: BaseException | None) -> None:
+        @property
+        def ended(self) -> Callable[[BaseException | None], object]:
             """Called once: with None after the last item, else with what stopped the iteration (or its consumer)."""
             ...
 
@@ -98,7 +101,7 @@ def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
     return call
 
 
-def watch(source: Generator[T], begin: Callable[[], Watcher[T] | None]) -> Generator[T]:
+def watch(source: Generator[T], begin: Callable[[], Watcher | None]) -> Generator[T]:
     """Yield what ``source`` yields, showing it to the watcher that ``begin`` returns at the first item.
 
     ``begin`` and ``ended`` must be guarded; faults of ``see`` are swallowed here, as a wrapper per item would cost more
@@ -122,7 +125,7 @@ def watch(source: Generator[T], begin: Callable[[], Watcher[T] | None]) -> Gener
         watcher.ended(None)
 
 
-async def awatch(source: AsyncGenerator[T], begin: Callable[[], Watcher[T] | None]) -> AsyncGenerator[T]:
+async def awatch(source: AsyncGenerator[T], begin: Callable[[], Watcher | None]) -> AsyncGenerator[T]:
     """Like `watch`, for an asynchronous generator."""
     watcher = begin()
     try:

@@ -29,7 +29,7 @@ def install(targets: Mapping[str, str]) -> None:
     """Have each target patched when it is imported, or now if it already is.
 
     Args:
-        targets: name of a module -> ``"package.module:function"``. The function is called with the target's name. It
+        targets: name of a module -> ``"package.module:function"``. The function is called with the target module. It
             must bear being called again, as a target that is removed from ``sys.modules`` and imported anew is
             patched anew.
     """
@@ -58,7 +58,7 @@ def _patch(name: str, module: ModuleType) -> None:
     with guard(f"patch of {name}"):
         where, _, attribute = _targets[name].partition(":")
         __import__(where)
-        getattr(sys.modules[where], attribute)(name)
+        getattr(sys.modules[where], attribute)(module)
 
 
 class _Finder:
@@ -110,7 +110,8 @@ class _Loader:
         """Put the real loader back, run the module, then patch it."""
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
-        if module.__spec__ is not None and module.__spec__.loader is self:
-            module.__spec__.loader = self._loader
+        spec: Any = module.__spec__
+        if spec is not None and spec.loader is self:
+            spec.loader = self._loader
         self._loader.exec_module(module)
         _patch(module.__name__, module)

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from backspan import _boot, _hook, config, telemetry
+from backspan import _boot, config, instrument, telemetry
 from backspan._guard import guard, say_once
 
 GROUP = "opentelemetry_instrumentor"
@@ -22,10 +22,7 @@ _switched: set[str] = set()
 
 
 class BackspanInstrumentor(BaseInstrumentor):
-    """Door for those who run ``opentelemetry-instrument``; harmless if the ``.pth`` file has opened already.
-
-    ``uninstrument`` stops patching what is imported from then on; what is patched already stays so.
-    """
+    """Door for those who run ``opentelemetry-instrument``; harmless if the ``.pth`` file has opened already."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: targets are patched when they are imported, if ever."""
@@ -36,7 +33,8 @@ class BackspanInstrumentor(BaseInstrumentor):
             config.reload()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
-        _hook.uninstall()
+        _boot.stop()
+        instrument.uninstrument()
 
 
 def foreign() -> dict[str, EntryPoint | None]:
@@ -46,10 +44,10 @@ def foreign() -> dict[str, EntryPoint | None]:
     return {name: installed.get(name) for name in names if name not in _boot.OURS}
 
 
-def switch_on(module: str) -> None:
+def switch_on(module: ModuleType) -> None:
     """Activate the instrumentations named in ``BACKSPAN_INSTRUMENT`` that patch ``module``, just imported."""
     for name, entry in foreign().items():
-        if _boot.foreign_module(name) != module or name in _switched:
+        if _boot.foreign_module(name) != module.__name__ or name in _switched:
             continue
         if entry is None:
             say_once(f"instrument:{name}", f"BACKSPAN_INSTRUMENT names {name}, but no installed package instruments it")
@@ -63,8 +61,3 @@ def _activate(entry: EntryPoint) -> None:
     instrumentor = entry.load()()
     if not getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
         instrumentor.instrument(tracer_provider=telemetry.CurrentTracerProvider())
-
-
-def door_used() -> bool:
-    """Tell whether ``opentelemetry-instrument`` started this process."""
-    return "opentelemetry.instrumentation.auto_instrumentation" in sys.modules

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from opentelemetry.trace import Span
 
-_REMEMBERED = 10_000
+_REMEMBERED = 20_000
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -74,19 +74,22 @@ _remembered: OrderedDict[str, Target] = OrderedDict()
 _lock = Lock()
 
 
-def remember(response_id: str, target: Target) -> None:
-    """Keep ``target`` so that feedback by ``gen_ai.response.id`` finds it; the 10,000 newest are kept."""
+def remember(key: str, target: Target) -> None:
+    """Keep ``target`` so that feedback finds it by ``gen_ai.response.id``, or by ``<trace id>-<span id>``.
+
+    The 20,000 newest keys are kept.
+    """
     with _lock:
-        _remembered[response_id] = target
-        _remembered.move_to_end(response_id)
+        _remembered[key] = target
+        _remembered.move_to_end(key)
         if len(_remembered) > _REMEMBERED:
             _remembered.popitem(last=False)
 
 
-def lookup(response_id: str) -> Target | None:
-    """The target of a response that this process answered, or None if it is not (or no longer) known."""
+def lookup(key: str) -> Target | None:
+    """The target that this process remembers under ``key``, or None if it is not (or no longer) known."""
     with _lock:
-        return _remembered.get(response_id)
+        return _remembered.get(key)
 
 
 def _after_fork_in_child() -> None:

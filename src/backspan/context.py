@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -117,6 +118,8 @@ def dims(scope: Scope, model: str | None = None, prompt_version: str | None = No
 # --- answers --------------------------------------------------------------------------------------------------------
 on_first_answer: list[Callable[[Mapping[str, str]], None]] = []
 """Called with the dims of a cohort when it first answers, so that its feedback series can start at 0."""
+_LISTENER = "backspan.feedback.series"
+"""Appends to `on_first_answer` when it is imported; by name, because it stands above this module."""
 _cohorts: set[tuple[int, tuple[str, ...]]] = set()
 
 
@@ -124,6 +127,8 @@ def answered(target: Target, scope: Scope | None = None) -> None:
     """Note that a model answered: remember it, and count it unless it is part of a turn, which counts itself."""
     if target.response_id:
         remember(target.response_id, target)
+    if target.trace_id:
+        remember(f"{target.trace_id}-{target.span_id}", target)
     _open_cohort(target.dims)
     turn = (scope or _scope.get()).turn
     if turn is None:
@@ -137,6 +142,8 @@ def _open_cohort(labels: Mapping[str, str]) -> None:
     if key in _cohorts:
         return
     _cohorts.add(key)
+    with guard("context.on_first_answer"):
+        import_module(_LISTENER)
     for callback in on_first_answer:
         with guard("context.on_first_answer"):
             callback(labels)
@@ -287,6 +294,7 @@ class turn(Scoped):
         if self._turn.answered:
             telemetry.instruments().answers.add(1, target.dims, context=set_span_in_context(self._span))
             self._span.set_attributes({k: v for k, v in target.dims.items() if v})
+            remember(target.turn_id or "", target)
         self._span.end()
         self._span = None
 

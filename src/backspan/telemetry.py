@@ -8,7 +8,9 @@ application can still set its own without a warning.
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -64,6 +66,7 @@ class _State:
         self.feedback: weakref.WeakKeyDictionary[TracerProvider, Tracer] = weakref.WeakKeyDictionary()
         self.instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
         self.last: tuple[TracerProvider, Tracer] | None = None
+        self.finalizer: object | None = None
         self.last_instruments: tuple[MeterProvider, Instruments] | None = None
 
 
@@ -244,6 +247,10 @@ def _register_exit() -> None:
     # Handlers run last in, first out: registering again after a provider appeared puts ours before its own.
     atexit.unregister(_exit)
     atexit.register(_exit)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _state.finalizer and multiprocessing.parent_process() is not None:
+        # A forked child of multiprocessing ends by os._exit and runs its own finalizers only.
+        _state.finalizer = util.Finalize(None, _exit, exitpriority=-100)
 
 
 def _exit() -> None:

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from backspan import _guard, config, context, telemetry
+from backspan import _guard, _turns, config, context, telemetry
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,7 @@ def clean(monkeypatch, tmp_path):
     monkeypatch.setenv("BACKSPAN_DATA_DIR", str(tmp_path / "data"))
     config.reload()
     _guard.forget()
+    _turns._remembered.clear()
     context._cohorts.clear()
     context._hmac.cache_clear()
     telemetry.reset_for_tests()

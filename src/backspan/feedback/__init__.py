@@ -1,0 +1,1 @@
+"""Feedback: the model of a judgement, its telemetry, its token, and where judgements go (`Sink`)."""
