@@ -1,0 +1,36 @@
+"""``backspan up``: the whole receiving side in one process, for a machine without Docker."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from backspan.config import settings
+
+NAME = "up"
+HELP = "receive traces and feedback on this machine, with no other program"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=4318, help="port, 0 for any free one (default %(default)s)")
+    parser.add_argument("--db", type=Path, help="SQLite file (default: up.db in BACKSPAN_DATA_DIR)")
+    parser.add_argument("--forward", metavar="URL", help="pass OTLP and accepted votes on to this OTLP/HTTP endpoint")
+    parser.add_argument("--spec", type=Path, help="charts to evaluate (default: the shipped spc.yaml)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from backspan.cli._serve import Refused, serve_forever
+    from backspan.server.config import ServerConfig
+    from backspan.store import sqlite_url
+
+    path: Path = args.db or settings().data_dir / "up.db"
+    try:
+        config = ServerConfig(
+            url=sqlite_url(path), api_key=settings().api_key, emit_to=args.forward, forward=args.forward is not None,
+            spec=args.spec)
+        return serve_forever(config, args.host, args.port, str(path), "start your app with BACKSPAN=1")
+    except (Refused, OSError) as error:
+        print(f"backspan up: {error}", file=sys.stderr)
+        return 2
