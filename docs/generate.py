@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from backspan import cli, config, semconv
@@ -57,11 +57,33 @@ def names_page() -> str:
     return "".join(parts)
 
 
+def _rows(parser: argparse.ArgumentParser, before: str = "") -> Iterator[str]:
+    """One row an argument; not argparse's own help, whose layout differs from one Python to the next."""
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                help_of = {choice.dest: choice.help for choice in action._choices_actions}
+                yield f"| `{before}{name}` | {help_of.get(name) or ''} |"
+                yield from _rows(sub, f"{before}{name} ")
+            continue
+        shown = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+        value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
+        said = (action.help or "").replace("%(default)s", str(action.default))
+        yield f"| `{before}{shown}{value}` | {said} |"
+
+
 def cli_page() -> str:
-    os.environ["COLUMNS"] = "100"
-    parts = [f"{MADE}# Commands\n"]
-    for name, parser in cli.parsers():
-        parts.append(f"\n## `{name}`\n\n```\n{parser.format_help().strip()}\n```\n")
+    parts = [f"{MADE}# Commands\n\nExit codes: 0 fine, 1 findings, 2 usage or fault; `run` has its command's own.\n"]
+    for name in cli.COMMANDS:
+        command = import_module(f"backspan.cli.{name}")
+        parser = argparse.ArgumentParser(f"backspan {name}", description=command.HELP)
+        command.add_arguments(parser)
+        rows = "\n".join(_rows(parser))
+        table = f"\n\n| argument | meaning |\n| --- | --- |\n{rows}" if rows else ""
+        said = " ".join((parser.description or "").split())
+        parts.append(f"\n## `backspan {name}`\n\n{said}{table}\n")
     return "".join(parts)
 
 
