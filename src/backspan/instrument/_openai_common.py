@@ -1,0 +1,92 @@
+"""What the request and answer bodies of OpenAI's APIs have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backspan import semconv
+from backspan.instrument._call import Call
+from backspan.instrument._content import Json, each, field, fit, peek
+
+_NUMBERS = (
+    ("temperature", semconv.REQUEST_TEMPERATURE),
+    ("top_p", semconv.REQUEST_TOP_P),
+    ("frequency_penalty", semconv.REQUEST_FREQUENCY_PENALTY),
+    ("presence_penalty", semconv.REQUEST_PRESENCE_PENALTY),
+)
+
+
+def common_attributes(body: Json, api_type: str) -> tuple[Json, str | None]:
+    """Span attributes that every text API shares, and the model asked for."""
+    attributes: Json = {semconv.OPENAI_API_TYPE: api_type}
+    for name, key in _NUMBERS:
+        value = body.get(name)
+        if isinstance(value, int | float):
+            attributes[key] = float(value)
+    seed, count, tier = body.get("seed"), body.get("n"), body.get("service_tier")
+    if isinstance(seed, int):
+        attributes[semconv.REQUEST_SEED] = seed
+    if isinstance(count, int) and count != 1:
+        attributes[semconv.REQUEST_CHOICE_COUNT] = count
+    if isinstance(tier, str) and tier != "auto":
+        attributes[semconv.OPENAI_REQUEST_SERVICE_TIER] = tier
+    if body.get("stream") is True:
+        attributes[semconv.REQUEST_STREAM] = True
+    _odd_attributes(body, attributes)
+    return attributes, text_or_none(body.get("model"))
+
+
+def _odd_attributes(body: Json, attributes: Json) -> None:
+    stop = body.get("stop")
+    if isinstance(stop, str):
+        attributes[semconv.REQUEST_STOP_SEQUENCES] = [stop]
+    elif stop:
+        attributes[semconv.REQUEST_STOP_SEQUENCES] = [word for word in each(stop) if isinstance(word, str)]
+    effort = body.get("reasoning_effort") or field(body.get("reasoning"), "effort")
+    if isinstance(effort, str):
+        attributes[semconv.REQUEST_REASONING_LEVEL] = effort
+
+
+def text_or_none(value: Any) -> str | None:
+    """``value`` if it is a text with something in it."""
+    return value if isinstance(value, str) and value else None
+
+
+def texts(content: Any) -> list[str]:
+    """The texts among the parts of a message."""
+    return [said for part in each(content)
+            if isinstance(said := part if isinstance(part, str) else field(part, "text"), str)]
+
+
+def put_content(attributes: Json, key: str, items: list[Any]) -> None:
+    """Set the content attribute ``key``, and say so if it had to be cut."""
+    attributes[key], cut = fit(items)
+    if cut:
+        attributes[semconv.CONTENT_TRUNCATED] = True
+
+
+_CHAT_USAGE = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
+_RESPONSES_USAGE = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
+
+
+def set_usage(call: Call, usage: Any, responses: bool = False) -> None:
+    """Take the tokens from a usage object; what is missing stays unknown, never 0."""
+    if usage is None:
+        return
+    told, said, told_details, said_details = _RESPONSES_USAGE if responses else _CHAT_USAGE
+    call.input_tokens = _count(usage, told, call.input_tokens)
+    call.output_tokens = _count(usage, said, call.output_tokens)
+    inside, outside = peek(usage, told_details), peek(usage, said_details)
+    for details, name, key in (
+        (inside, "cached_tokens", semconv.USAGE_CACHE_READ_INPUT_TOKENS),
+        (inside, "cache_write_tokens", semconv.USAGE_CACHE_WRITE_INPUT_TOKENS),
+        (outside, "reasoning_tokens", semconv.USAGE_REASONING_OUTPUT_TOKENS),
+    ):
+        count = _count(details, name, None) if details is not None else None
+        if count:  # a part that is nothing need not be said
+            call.attributes[key] = count
+
+
+def _count(thing: Any, name: str, known: int | None) -> int | None:
+    value = field(thing, name)  # old clients leave parts that they do not know as dicts
+    return value if isinstance(value, int) else known
