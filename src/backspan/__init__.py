@@ -4,9 +4,8 @@ The public names below are loaded when first used, so that ``import backspan`` c
 unset they do nothing, except `record_feedback` and `feedback_token`, which always work.
 """
 
-from __future__ import annotations
-
-TYPE_CHECKING = False  # `import typing` would cost each interpreter ten times the whole boot
+# Neither `typing` nor `__future__` is imported: each interpreter would pay for it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -43,7 +42,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "__version__":
         from importlib.metadata import version
 

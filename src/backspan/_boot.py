@@ -5,8 +5,6 @@ interpreter of the environment, and twice in a virtual one, whose site-packages 
 library that is already loaded may be imported here: ``import typing`` alone would cost ten times the whole boot.
 """
 
-from __future__ import annotations
-
 import os
 
 TYPE_CHECKING = False
@@ -51,7 +49,7 @@ _ELSEWHERE = {
 _running = False
 
 
-def is_on(environ: Mapping[str, str]) -> bool:
+def is_on(environ: "Mapping[str, str]") -> bool:
     """Tell whether ``environ`` switches us on: ``BACKSPAN`` says so and ``OTEL_SDK_DISABLED`` does not forbid it."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -63,12 +61,12 @@ def foreign_module(name: str) -> str:
     return _ELSEWHERE.get(name, name.replace("-", "_"))
 
 
-def words(environ: Mapping[str, str]) -> list[str]:
+def words(environ: "Mapping[str, str]") -> list[str]:
     """The names in ``BACKSPAN_INSTRUMENT``, in order, without blanks."""
     return [word.strip() for word in environ.get("BACKSPAN_INSTRUMENT", "").split(",") if word.strip()]
 
 
-def targets(environ: Mapping[str, str]) -> dict[str, str]:
+def targets(environ: "Mapping[str, str]") -> dict[str, str]:
     """Module -> import string of what patches it: the defaults plus and minus what ``BACKSPAN_INSTRUMENT`` names."""
     opt_in = {package for packages in OPT_IN.values() for package in packages}
     chosen = {package: PATCH for package in OURS if package not in opt_in}

@@ -9,8 +9,6 @@ when another agent's loader does the same.)
 Installed at interpreter start, hence standard library only, and only what is loaded by then.
 """
 
-from __future__ import annotations
-
 import sys
 from _thread import get_ident
 
@@ -22,10 +20,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _targets: dict[str, str] = {}
-_patched: dict[str, ModuleType] = {}
+_patched: "dict[str, ModuleType]" = {}
+_waiting: "dict[int, list[tuple[str, ModuleType]]]" = {}
+"""By thread: the patches to be applied, the first of which is being applied."""
 
 
-def install(targets: Mapping[str, str]) -> None:
+def install(targets: "Mapping[str, str]") -> None:
     """Have each target patched when it is imported, or now if it already is.
 
     Args:
@@ -49,10 +49,23 @@ def uninstall() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
 
-def _patch(name: str, module: ModuleType) -> None:
+def _patch(name: str, module: "ModuleType") -> None:
     if _patched.get(name) is module or name not in _targets:
         return
     _patched[name] = module
+    me = get_ident()
+    if me in _waiting:  # a patch imports what it needs, maybe another target, which must wait until this one is done
+        _waiting[me].append((name, module))
+        return
+    _waiting[me] = [(name, module)]
+    try:
+        for waiting in _waiting[me]:
+            _apply(*waiting)
+    finally:
+        del _waiting[me]
+
+
+def _apply(name: str, module: "ModuleType") -> None:
     from backspan._guard import guard  # imports typing and more: not at interpreter start
 
     with guard(f"patch of {name}"):
@@ -68,8 +81,8 @@ class _Finder:
         self._busy: set[tuple[int, str]] = set()
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         """The other finders' spec for a target, with our loader around its loader; None for anything else."""
         key = (get_ident(), name)
         if name not in _targets or key in self._busy:
@@ -83,7 +96,7 @@ class _Finder:
             spec.loader = _Loader(spec.loader)  # pyright: ignore[reportAttributeAccessIssue]
         return spec
 
-    def _ask_others(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+    def _ask_others(self, name: str, path: "Sequence[str] | None", target: "ModuleType | None") -> "ModuleSpec | None":
         for finder in tuple(sys.meta_path):
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find else None
@@ -95,18 +108,18 @@ class _Finder:
 class _Loader:
     """Stands in front of the real loader until the module's code runs; everything else goes straight through."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: "Any") -> None:
         self._loader = loader
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> "Any":
         return getattr(self._loader, name)
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
         """Let the real loader create the module, if it wants to."""
         create = getattr(self._loader, "create_module", None)
         return create(spec) if create else None
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
         """Put the real loader back, run the module, then patch it."""
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader

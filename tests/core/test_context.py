@@ -12,7 +12,8 @@ from backspan._turns import Target
 
 
 def answer(model="m", **more):
-    context.answered(Target("a" * 32, "b" * 16, 1, "resp-1", dims=context.dims(context.current(), model), at=1.0), **more)
+    dims = context.dims(context.current(), model)
+    context.answered(Target("a" * 32, "b" * 16, 1, "resp-1", dims=dims, at=1.0), **more)
 
 
 def only(spans):
