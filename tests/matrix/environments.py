@@ -36,6 +36,7 @@ ROWS = (
     Row(("openai==3.0.0",)),
     NEWEST,
     Row(("openai<4",), "3.10"),
+    Row(("openai<4",), "3.12"),
     Row(("openai<4",), "3.13"),
 )
 

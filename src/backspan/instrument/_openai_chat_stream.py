@@ -60,12 +60,13 @@ class ChatFold(Fold[Any]):
         Fields are read from ``__dict__``: attributes of pydantic models cost four times as much.
         """
         self.chunks += 1
+        text: Any = None
         try:
             fields = chunk.__dict__
             (choice,) = fields["choices"]
             said = choice.__dict__
             delta = said["delta"].__dict__
-            text: Any = delta["content"]
+            text = delta["content"]
             usual = (
                 text and said["finish_reason"] is None and not said["index"] and delta["tool_calls"] is None
                 and fields["usage"] is None
