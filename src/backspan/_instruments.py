@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from backspan import semconv
 
+Series = frozenset[tuple[str, Any]]
+"""A label set, as pairs."""
 _MOST_SERIES = 2000
-_OVERFLOW = frozenset({("otel.metric.overflow", True)})
+_OVERFLOW: Series = frozenset({("otel.metric.overflow", True)})
 
 
 class Tally:
@@ -23,15 +26,15 @@ class Tally:
     """
 
     def __init__(self, meter: Meter, name: str, unit: str, doc: str) -> None:
-        self._sums: dict[frozenset[tuple[str, str | bool]], int] = {}
+        self._sums: dict[Series, int] = {}
         self._lock = Lock()
         meter.create_observable_counter(name, [self._read], unit, doc)
 
-    def add(self, amount: int, attributes: Mapping[str, str], context: Context | None = None) -> None:
+    def add(self, amount: int, attributes: Mapping[str, str] | None = None, context: Context | None = None) -> None:
         """Add ``amount`` to the series of ``attributes``; ``context`` is there to look like a counter."""
-        self.add_to(frozenset(attributes.items()), amount)
+        self.add_to(frozenset((attributes or {}).items()), amount)
 
-    def add_to(self, series: frozenset[tuple[str, str | bool]], amount: int) -> None:
+    def add_to(self, series: Series, amount: int) -> None:
         """Add ``amount`` to a series given by its label pairs, for callers that add to several tallies."""
         with self._lock:
             if series not in self._sums and len(self._sums) >= _MOST_SERIES:

@@ -120,7 +120,7 @@ on_first_answer: list[Callable[[Mapping[str, str]], None]] = []
 """Called with the dims of a cohort when it first answers, so that its feedback series can start at 0."""
 _LISTENER = "backspan.feedback.series"
 """Appends to `on_first_answer` when it is imported; by name, because it stands above this module."""
-_cohorts: set[tuple[int, tuple[str, ...]]] = set()
+_cohorts: set[tuple[int, frozenset[tuple[str, str]]]] = set()
 
 
 def answered(target: Target, scope: Scope | None = None) -> None:
@@ -129,19 +129,19 @@ def answered(target: Target, scope: Scope | None = None) -> None:
         remember(target.response_id, target)
     if target.trace_id:
         remember(f"{target.trace_id}-{target.span_id}", target)
-    _open_cohort(target.dims)
+    instruments = telemetry.instruments()
+    series = frozenset(target.dims.items())
+    if (id(instruments), series) not in _cohorts:
+        _open_cohort(target.dims, (id(instruments), series))
     turn = (scope or _scope.get()).turn
     if turn is None:
-        telemetry.instruments().answers.add(1, target.dims)
+        instruments.answers.add_to(series, 1)
     else:
         turn.saw(target)
 
 
-def _open_cohort(labels: Mapping[str, str]) -> None:
-    key = (id(telemetry.instruments()), tuple(labels.values()))
-    if key in _cohorts:
-        return
-    _cohorts.add(key)
+def _open_cohort(labels: Mapping[str, str], cohort: tuple[int, frozenset[tuple[str, str]]]) -> None:
+    _cohorts.add(cohort)
     with guard("context.on_first_answer"):
         import_module(_LISTENER)
     for callback in on_first_answer:
@@ -216,19 +216,22 @@ def prompt(name: str, version: str | int | None = None) -> _Change:
     return _Change(prompt_name=str(name), prompt_version=None if version is None else str(version))
 
 
+_CONSENT = {True: ("analytics", "improve"), False: ()}
+
+
 def session(
     id: str | None = None, *, user: str | None = None, role: str | None = None, segment: str | None = None,
-    region: str | None = None, consent: str | Iterable[str] = (),
+    region: str | None = None, consent: bool | str | Iterable[str] = (),
 ) -> _Change:
     """Say whose conversation the calls made here belong to.
 
     ``id`` becomes ``gen_ai.conversation.id``. ``user`` leaves this process only as a pseudonym (`pseudonym`).
-    ``consent`` names purposes the user agreed to (``analytics``, ``improve``, ``contact``). Only ``segment`` becomes a
-    metric label.
+    ``consent`` names purposes the user agreed to (``analytics``, ``improve``, ``contact``); True stands for
+    ``analytics`` and ``improve``. Only ``segment`` becomes a metric label.
     """
-    agreed = (consent,) if isinstance(consent, str) else tuple(consent)
+    agreed = _CONSENT[consent] if isinstance(consent, bool) else (consent,) if isinstance(consent, str) else consent
     said = {"conversation_id": id, "user": pseudonym(user) if user and settings().enabled else None, "role": role,
-            "segment": segment, "region": region, "consent": agreed}
+            "segment": segment, "region": region, "consent": tuple(agreed)}
     return _Change(**{key: value for key, value in said.items() if value})
 
 

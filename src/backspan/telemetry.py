@@ -243,6 +243,11 @@ def at_exit(callback: Callable[[], None]) -> None:
         _register_exit()
 
 
+# urllib3 closes its sockets by `weakref.finalize`, which registers with atexit at its first use. Used here, before us,
+# it runs after us; else what we send at exit leaves through sockets that nobody closes, which `-W always` shows.
+weakref.finalize(_state, int)
+
+
 def _register_exit() -> None:
     # Handlers run last in, first out: registering again after a provider appeared puts ours before its own.
     atexit.unregister(_exit)

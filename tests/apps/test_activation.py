@@ -37,6 +37,20 @@ def test_plain_python(command, env, sink):
     assert {span.resource["service.name"] for span in sink.spans} == {"shop"}
 
 
+def test_a_program_that_ran_for_a_while_leaves_no_warning(env, sink):
+    """Its first spans left long ago, the last ones leave at exit, through sockets that are closed."""
+    code = (
+        "import openai, time\n"
+        "with openai.OpenAI() as client:\n"
+        "    client.embeddings.create(model='embed-test', input='first')\n"
+        "    time.sleep(1.5)\n"
+        "    client.embeddings.create(model='embed-test', input='last')\n"
+    )
+    done = run(python("-W", "always", "-c", code), env())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(sink.wait_spans(2)) == 2
+
+
 def test_without_the_variable_nothing_is_sent(env, sink):
     done = run(python("chat.py"), env(BACKSPAN=None))
     assert (done.returncode, done.stderr, sink.requests) == (0, "", [])

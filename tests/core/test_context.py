@@ -44,6 +44,13 @@ def test_a_user_leaves_only_as_a_pseudonym(spans):
     assert len(context.pseudonym("ann@example.com")) == 32
 
 
+@pytest.mark.parametrize(("said", "agreed"), [
+    (True, ("analytics", "improve")), (False, ()), ("contact", ("contact",)), (["improve"], ("improve",))])
+def test_consent_can_be_said_in_several_ways(said, agreed):
+    with backspan.session("c", consent=said):
+        assert context.current().consent == agreed
+
+
 def test_two_variants_are_told_apart():
     with backspan.variant("b", "2"), backspan.variant("a", "1"):
         assert context.current().variant == "a=1,b=2"

@@ -46,40 +46,51 @@ class _Choice:
 class ChatFold(Fold[Any]):
     """Folds `ChatCompletionChunk` objects. With content off no text is kept."""
 
-    __slots__ = ("_add", "_choices", "_content")
+    __slots__ = ("_add", "_choices", "_content", "_last", "_only", "_tools")
 
     def __init__(self, call: Call, content: bool) -> None:
         super().__init__(call)
         self._content = content and call.recording
         self._choices: dict[int, _Choice] = {}
         self._add: Callable[[str], None] = _DROP.append
+        self._last: Any = None
+        self._only = semconv.REQUEST_CHOICE_COUNT not in call.asked.attributes
+        self._tools = semconv.TOOL_DEFINITIONS in call.asked.content
 
     def plain(self, chunk: Any) -> None:
-        """The common chunk after content began: more text of the first choice, and nothing else.
+        """The common chunk after content began: more text of the only choice.
 
-        Fields are read from ``__dict__``: attributes of pydantic models cost four times as much.
+        What else it may carry (some providers put the finish or the usage there) is read from the last such chunk, by
+        `catch_up`: nothing but text can follow text until a chunk without text comes.
         """
         self.chunks += 1
-        text: Any = None
         try:
-            fields = chunk.__dict__
-            (choice,) = fields["choices"]
-            said = choice.__dict__
-            delta = said["delta"].__dict__
-            text = delta["content"]
-            usual = (
-                text and said["finish_reason"] is None and not said["index"] and delta["tool_calls"] is None
-                and fields["usage"] is None
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):  # another provider's idea of a chunk
-            usual = False
-        if usual:
+            delta: Any = chunk.choices[0].delta
+            text: Any = delta.content
+        except (AttributeError, IndexError, TypeError):  # the usage, or another provider's idea of a chunk
+            text = delta = None
+        if text and self._only and not (self._tools and delta.tool_calls):
             self._add(text)
+            self._last = chunk
         else:
             self.rare(chunk)
 
+    def catch_up(self) -> None:
+        """Read the last chunk of text for what it carries besides."""
+        last, self._last = self._last, None
+        if last is None:
+            return
+        if peek(last, "usage") is not None:
+            set_usage(self.call, peek(last, "usage"))
+        choice = last.choices[0]
+        kept = self._choices.get(peek(choice, "index") or 0)
+        if kept is not None:
+            self._finish_choice(kept, choice)
+            self._take_tool_calls(kept, peek(choice, "delta"))
+
     def rare(self, chunk: Any) -> None:
         """A chunk that may carry anything: the first, a tool call, the finish, the usage, another provider's."""
+        self.catch_up()
         if self.call.response_id is None or self.call.response_model is None:
             identify(self.call, chunk)
         usage = peek(chunk, "usage")
@@ -93,14 +104,17 @@ class ChatFold(Fold[Any]):
         kept = self._choices.get(index)
         if kept is None:
             kept = self._choices[index] = _Choice()
-            if index == 0 and self._content:
+            if self._content and self._only:
                 self._add = kept.text.append
-        reason = peek(choice, "finish_reason")
-        if reason:
-            kept.reason, self.terminal = str(reason), True
+        self._finish_choice(kept, choice)
         delta = peek(choice, "delta")
         if delta is not None:
             self._take_delta(kept, delta)
+
+    def _finish_choice(self, kept: _Choice, choice: Any) -> None:
+        reason = peek(choice, "finish_reason")
+        if reason:
+            kept.reason, self.terminal = str(reason), True
 
     def _take_delta(self, kept: _Choice, delta: Any) -> None:
         for name, texts_so_far in (("content", kept.text), ("reasoning_content", kept.reasoning),
@@ -110,6 +124,9 @@ class ChatFold(Fold[Any]):
                 self.said = True
                 if self._content:
                     texts_so_far.append(text)
+        self._take_tool_calls(kept, delta)
+
+    def _take_tool_calls(self, kept: _Choice, delta: Any) -> None:
         for call in each(peek(delta, "tool_calls")):
             self.said = True
             if self._content:

@@ -68,6 +68,12 @@ def put_content(attributes: Json, key: str, items: list[Any]) -> None:
 _CHAT_USAGE = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
 _RESPONSES_USAGE = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 
+_TOLD_PARTS = (
+    ("cached_tokens", semconv.USAGE_CACHE_READ_INPUT_TOKENS),
+    ("cache_write_tokens", semconv.USAGE_CACHE_WRITE_INPUT_TOKENS),
+)
+_SAID_PARTS = (("reasoning_tokens", semconv.USAGE_REASONING_OUTPUT_TOKENS),)
+
 
 def set_usage(call: Call, usage: Any, responses: bool = False) -> None:
     """Take the tokens from a usage object; what is missing stays unknown, never 0."""
@@ -76,15 +82,12 @@ def set_usage(call: Call, usage: Any, responses: bool = False) -> None:
     told, said, told_details, said_details = _RESPONSES_USAGE if responses else _CHAT_USAGE
     call.input_tokens = _count(usage, told, call.input_tokens)
     call.output_tokens = _count(usage, said, call.output_tokens)
-    inside, outside = peek(usage, told_details), peek(usage, said_details)
-    for details, name, key in (
-        (inside, "cached_tokens", semconv.USAGE_CACHE_READ_INPUT_TOKENS),
-        (inside, "cache_write_tokens", semconv.USAGE_CACHE_WRITE_INPUT_TOKENS),
-        (outside, "reasoning_tokens", semconv.USAGE_REASONING_OUTPUT_TOKENS),
-    ):
-        count = _count(details, name, None) if details is not None else None
-        if count:  # a part that is nothing need not be said
-            call.attributes[key] = count
+    for details, parts in ((peek(usage, told_details), _TOLD_PARTS), (peek(usage, said_details), _SAID_PARTS)):
+        if details is not None:
+            for name, key in parts:
+                count = _count(details, name, None)
+                if count:  # a part that is nothing need not be said
+                    call.attributes[key] = count
 
 
 def _count(thing: Any, name: str, known: int | None) -> int | None:

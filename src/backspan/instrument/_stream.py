@@ -62,6 +62,9 @@ class Fold(Generic[T]):
         """Take a chunk that may carry anything; set `said` when it carries content."""
         raise NotImplementedError
 
+    def catch_up(self) -> None:
+        """Read what `plain` left for later."""
+
     def finish(self, outcome: str) -> str:
         """Put what was folded into the call; return the outcome, corrected if the provider said how it ended."""
         raise NotImplementedError
@@ -69,6 +72,7 @@ class Fold(Generic[T]):
     def settle(self, outcome: str) -> str:
         """Stop folding and `finish`; whatever is still yielded is not looked at."""
         self.see = _ignore
+        self.catch_up()
         return self.finish(COMPLETE if self.terminal and outcome in (CLOSED, ABANDONED) else outcome)
 
     @guarded
@@ -77,6 +81,7 @@ class Fold(Generic[T]):
         if isinstance(error, GeneratorExit):
             self.call.abandon()
         else:
+            self.catch_up()
             self.call.stop(outcome_of(error, self.terminal), error)
 
 
