@@ -90,9 +90,11 @@ def test_a_trace_id_that_begins_with_zero(house: House) -> None:
 
 
 @contextmanager
-def sdk_app(house: House, model: OpenAIServer, service: str) -> Generator[tuple[str, subprocess.Popen[str]]]:
+def sdk_app(
+    house: House, model: OpenAIServer, service: str, **more: str
+) -> Generator[tuple[str, subprocess.Popen[str]]]:
     """The application that judges its own answers, waiting for the word to vote: the id of its answer, and itself."""
-    env = house.environment(model, OTEL_SERVICE_NAME=service, OTEL_METRIC_EXPORT_INTERVAL="1000")
+    env = house.environment(model, OTEL_SERVICE_NAME=service, OTEL_METRIC_EXPORT_INTERVAL="1000", **more)
     pipe = subprocess.PIPE
     with subprocess.Popen(python("sdk_app.py"), cwd=HERE, env=env, stdin=pipe, stdout=pipe, text=True) as app:
         assert app.stdin is not None and app.stdout is not None
