@@ -19,7 +19,7 @@ import pytest
 
 from backspan.cli import demo
 from backspan.cli._demo import cast
-from backspan.cli._demo.children import answers, fetch
+from backspan.cli._local import answers, fetch
 
 COMMAND = [sys.executable, "-c", "import sys; from backspan.cli import main; sys.exit(main())", "demo"]
 TIMEOUT_S = 240

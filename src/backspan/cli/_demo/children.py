@@ -7,18 +7,15 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from backspan.cli._local import answers, tail
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 8.0
-_TAIL_LINES = 20
-_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Talks to this machine only, whatever proxy the environment names."""
 
 
 class ChildFailed(Exception):
@@ -36,9 +33,7 @@ class Child:
 
     def failed(self, what: str) -> ChildFailed:
         """An error that shows the end of the log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        tail = "\n".join(f"  | {line}" for line in lines) or "  | (it printed nothing)"
-        return ChildFailed(f"{self.name} {what}. The end of its output:\n{tail}")
+        return ChildFailed(f"{self.name} {what}. The end of its output:\n{tail(self.log)}")
 
 
 class Children:
@@ -111,21 +106,6 @@ def _signal(child: Child, number: int) -> None:
 
 def _exit(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def answers(url: str) -> bool:
-    """Tell whether ``url`` answers with a 2xx."""
-    try:
-        with _LOCAL.open(url, timeout=2) as response:
-            return 200 <= response.status < 300
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def fetch(url: str) -> bytes:
-    """The body at ``url``. Raises OSError (URLError is one) unless the answer is a 2xx."""
-    with _LOCAL.open(url, timeout=10) as response:
-        return response.read()
 
 
 def free_ports(count: int) -> list[int]:

@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 
 from backspan import semconv
 from backspan.cli._demo.cast import Cast, load_users
-from backspan.cli._demo.children import Children, fetch
+from backspan.cli._demo.children import Children
 from backspan.cli._demo.screen import Progress
+from backspan.cli._local import fetch
 
 CHART = "thumbs_down"
 GOOD, BAD = "v1", "v2"

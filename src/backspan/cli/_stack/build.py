@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backspan.cli._local import quoted
 from backspan.config import asset
 
 GO_VERSION = "1.25.8"
 """The newest Go that any of the modules asks for."""
 _AT_ONCE = 2
-_TAIL_LINES = 20
 _FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w")
 _ENVIRON = {"CGO_ENABLED": "0", "GOWORK": "off"}
 
@@ -113,8 +113,8 @@ def _compile(module: Module, name: str, package: str) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )
     if ended.returncode:
-        tail = "\n".join(f"  | {line}" for line in ended.stdout.splitlines()[-_TAIL_LINES:])
-        raise BuildFailed(f"{name} was not built (go exited with {ended.returncode}):\n{tail}")
+        said = quoted(ended.stdout.splitlines())
+        raise BuildFailed(f"{name} was not built (go exited with {ended.returncode}):\n{said}")
     draft.replace(bin_dir() / name)  # a running program keeps the file it was started from
 
 

@@ -6,19 +6,14 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from backspan.cli._local import answers, tail
 from backspan.cli._stack.plan import Program
 
-_TAIL_LINES = 20
 _POLL_S = 0.1
-_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Talks to this machine only, whatever proxy the environment names."""
-
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """What this very process started, so that it is also the one that takes note of its end."""
@@ -67,15 +62,6 @@ def log_of(program: Program, folder: Path) -> Path:
     return folder / "logs" / f"{program.name}.log"
 
 
-def answers(url: str) -> bool:
-    """Tell whether ``url`` answers with a 2xx."""
-    try:
-        with _LOCAL.open(url, timeout=2) as response:
-            return 200 <= response.status < 300
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def wait_ready(program: Program, running: Running, folder: Path, timeout_s: float) -> None:
     """Wait until ``program`` says that it is ready.
 
@@ -94,9 +80,7 @@ def wait_ready(program: Program, running: Running, folder: Path, timeout_s: floa
 def failed(program: Program, folder: Path, what: str) -> ProgramFailed:
     """An error that shows the end of the program's log."""
     log = log_of(program, folder)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.exists() else []
-    tail = "\n".join(f"  | {line}" for line in lines) or "  | (it printed nothing)"
-    return ProgramFailed(f"{program.name} {what}. The end of {log}:\n{tail}")
+    return ProgramFailed(f"{program.name} {what}. The end of {log}:\n{tail(log)}")
 
 
 def stop(processes: Sequence[Running], patience_s: float) -> list[Running]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backspan.cli._local import answers
 from backspan.cli._stack import process
 from backspan.cli._stack.plan import Plan, Program, busy, programs
 from backspan.cli._stack.process import ProgramFailed, Running
@@ -72,7 +73,7 @@ class Stack:
     def _status(self, program: Program) -> dict[str, Any]:
         running = self.running.get(program.name)
         alive = running is not None and running.alive
-        state = ("ready" if process.answers(program.ready) else "starting") if alive else "stopped"
+        state = ("ready" if answers(program.ready) else "starting") if alive else "stopped"
         return {
             "name": program.name,
             "state": state,
