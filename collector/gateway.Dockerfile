@@ -1,6 +1,11 @@
 # Image of the gateway service in docker-compose.yml. Build context: the root of the repository.
 FROM python:3.13-slim AS build
-COPY . /src
+COPY pyproject.toml README.md LICENSE /src/
+COPY boot /src/boot
+COPY src /src/src
+COPY collector /src/collector
+COPY grafana /src/grafana
+COPY examples /src/examples
 RUN pip install --no-cache-dir --prefix=/app '/src[server,postgres,rules]'
 
 FROM python:3.13-slim

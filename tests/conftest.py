@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import databases
+
 SKIPS = Path(__file__).with_name("skips.txt")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--strict-skips", action="store_true", help="fail on a skipped test that skips.txt does not list")
+    parser.addoption("--database", default="sqlite", help="what tests of the store and of servers run on: `sqlite`, "
+                     "`postgresql` (of the group `postgres`), or a folder of PostgreSQL's programs")
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +73,11 @@ class StrictSkips:
             terminalreporter.write_line(said, red=True)
 
 
+def pytest_unconfigure() -> None:
+    databases.close()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    databases.wanted = config.getoption("--database")
     if config.getoption("--strict-skips"):
         config.pluginmanager.register(StrictSkips(), "strict-skips")

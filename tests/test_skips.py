@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import conftest
+from tests.support.processes import environment
 
 SKIPPING = "import pytest\n\ndef test_it():\n    pytest.skip('no reason')\n"
 
@@ -22,7 +23,8 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(conftest_text)
     (folder / "test_it.py").write_text(SKIPPING)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    env = environment(PYTHONPATH=str(conftest.SKIPS.parents[1]))
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(

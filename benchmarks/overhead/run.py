@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 1.5
-CHUNKS = 200
 ROUNDS, QUICK_ROUNDS = 60, 3
-CALLS = {"chat short": 40, "chat long": 40, "chat stream": 4, "responses short": 40, "embeddings 100": 10}
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 os.environ["BACKSPAN_RAISE"] = "1"
@@ -46,81 +44,7 @@ class Row:
         return self.ours / self.floor if self.floor > 0 else float("nan")
 
 
-# --- the model ------------------------------------------------------------------------------------------------------
-def _answers() -> dict[str, bytes]:
-    from tests.support import openai_bodies as bodies
-
-    chat = {"model": "gpt-x", "messages": [{"role": "user", "content": "word " * CHUNKS}],
-            "stream_options": {"include_usage": True}}
-    chunks = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in bodies.chat_chunks(chat, 1))
-    short = {"model": "gpt-x", "messages": [{"role": "user", "content": "what is the weather in Paris?"}]}
-    embed = {"model": "e", "input": ["text"] * 100, "dimensions": 256, "encoding_format": "base64"}
-    return {
-        "stream": f"{chunks}data: [DONE]\n\n".encode(), "chat": json.dumps(bodies.chat(short, 1)).encode(),
-        "embeddings": json.dumps(bodies.embeddings(embed)).encode(),
-        "responses": json.dumps(bodies.response({"model": "gpt-x", "input": "what is it?"}, 1)).encode(),
-    }
-
-
-def _client() -> Any:
-    import openai
-
-    try:
-        import httpx2 as transport
-    except ImportError:
-        import httpx as transport
-    said = _answers()
-
-    def answer(request: Any) -> Any:
-        if b'"stream":true' in request.content:
-            return transport.Response(200, content=said["stream"], headers={"content-type": "text/event-stream"})
-        kind = request.url.path.rstrip("/").rpartition("/")[2]
-        return transport.Response(200, content=said["chat" if kind == "completions" else kind],
-                                  headers={"content-type": "application/json"})
-
-    http = transport.Client(transport=transport.MockTransport(answer))
-    return openai.OpenAI(base_url="https://api.openai.com/v1", api_key="k", http_client=http)
-
-
-def _scenarios(client: Any) -> dict[str, Callable[[], Any]]:
-    short = [{"role": "system", "content": "You are a helpful assistant."},
-             {"role": "user", "content": "what is the weather in Paris?"}]
-    text = "The quick brown fox jumps over the lazy dog while the band plays on. " * 12
-    long = [{"role": ("user", "assistant")[number % 2], "content": f"{number}: {text}"} for number in range(12)]
-    asked = {"model": "gpt-x", "temperature": 0.5, "max_tokens": 100}
-    chat = client.chat.completions  # `create` is looked up at each call, as it is patched between rounds
-    return {
-        "chat short": lambda: chat.create(messages=short, **asked),
-        "chat long": lambda: chat.create(messages=long, **asked),
-        "chat stream": lambda: sum(
-            1 for _ in chat.create(messages=short, stream=True, stream_options={"include_usage": True}, **asked)),
-        "responses short": lambda: client.responses.create(model="gpt-x", input="what is it?"),
-        "embeddings 100": lambda: client.embeddings.create(model="e", input=["text"] * 100, dimensions=256),
-    }
-
-
 # --- measuring ------------------------------------------------------------------------------------------------------
-def _providers() -> None:
-    """The application's providers: a batch queue whose exporter drops everything, and a reader nobody reads."""
-    from opentelemetry import metrics, trace
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-    class Nowhere(SpanExporter):
-        def export(self, spans: Any) -> SpanExportResult:
-            return SpanExportResult.SUCCESS
-
-        def shutdown(self) -> None:
-            pass
-
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
-    trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
-
-
 def _timed(call: Callable[[], Any], times: int) -> float:
     """Microseconds of this thread's CPU per call; the collector runs before, not during, so that it hits nobody."""
     gc.collect()
@@ -168,6 +92,7 @@ class Ours:
 def measure(content: bool, rounds: int) -> list[Row]:
     """All rows for one setting of content."""
     from floor import Floor
+    from model import CHUNKS, FIRST, TIMES, calls, client
 
     from backspan import config
 
@@ -175,8 +100,9 @@ def measure(content: bool, rounds: int) -> list[Row]:
     config.reload()
     said = "on" if content else "off"
     rows: list[Row] = []
-    for what, call in _scenarios(_client()).items():
-        floor, ours = _added(call, CALLS[what], rounds, [Floor(content), Ours()])
+    work = {what: call for what, call in calls(client()).items() if what != FIRST}
+    for what, call in work.items():
+        floor, ours = _added(call, TIMES[what], rounds, [Floor(content), Ours()])
         rows.append(Row(what, said, floor, ours))
     short, stream = rows[0], rows[2]
     rows.append(Row("per chunk", said, (stream.floor - short.floor) / CHUNKS, (stream.ours - short.ours) / CHUNKS))
@@ -190,7 +116,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--rounds", type=int, default=None)
     asked = parser.parse_args()
-    _providers()
+    from sides import provided
+
+    provided(None)
     rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
     rows = measure(False, rounds) + measure(True, rounds)
     if asked.json:

@@ -1,15 +1,17 @@
 """A local server that speaks OpenAI's HTTP API: chat completions, responses and embeddings, plain and streamed.
 
-    python model_server.py --port 9100
+    python model_server.py --port 9100 [--seed 7] [--pace 0.4] [--failures 0.01]
 
-**Every answer is simulated** and says so: model `sim-small-1`, `system_fingerprint` "simulated", header
-`x-simulated: true`. The transport is real: HTTP and server-sent events, so a client, an instrumentation and a
+**Every answer is simulated** and says so: models `sim-small-1` and `sim-large-1`, `system_fingerprint` "simulated",
+header `x-simulated: true`. The transport is real: HTTP and server-sent events, so a client, an instrumentation and a
 trace see what they would see in production. What the model says is in `sim_model.py`.
 """
 
 import argparse
+import asyncio
 import base64
 import json
+import random
 import re
 import struct
 import time
@@ -23,19 +25,24 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sim_model import DIMENSIONS, Message, answer, embed
 
 CHAT_MODEL = "sim-small-1"
+LARGE_MODEL = "sim-large-1"  # says the same, more slowly
 EMBEDDING_MODEL = "sim-embed-1"
+MODELS = (CHAT_MODEL, LARGE_MODEL, EMBEDDING_MODEL)
 HEADERS = {"x-simulated": "true"}
 Json = dict[str, Any]
 
 app = FastAPI(title="Simulated model server", docs_url=None, redoc_url=None, openapi_url=None)
 app.state.seed = 0
+app.state.pace = 0.0  # seconds that an answer takes in the middle
+app.state.failures = 0.0  # share of answers that fail
 
 
 @app.exception_handler(HTTPException)
 async def openai_error(request: Request, error: HTTPException) -> Response:
     """Errors in the shape the official clients parse."""
-    body = {"error": {"message": error.detail, "type": "invalid_request_error", "param": None, "code": None}}
-    return JSONResponse(body, status_code=error.status_code, headers=HEADERS)
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    body = {"error": {"message": error.detail, "type": kind, "param": None, "code": None}}
+    return JSONResponse(body, status_code=error.status_code, headers={**HEADERS, **(error.headers or {})})
 
 
 @app.get("/healthz")
@@ -45,17 +52,18 @@ async def healthz() -> dict[str, str]:
 
 @app.get("/v1/models")
 async def models() -> Response:
-    data = [{"id": m, "object": "model", "created": 0, "owned_by": "simulated"} for m in (CHAT_MODEL, EMBEDDING_MODEL)]
+    data = [{"id": m, "object": "model", "created": 0, "owned_by": "simulated"} for m in MODELS]
     return JSONResponse({"object": "list", "data": data}, headers=HEADERS)
 
 
 @app.post("/v1/chat/completions")
 async def chat_completions(request: Request) -> Response:
-    body = await _body(request, CHAT_MODEL)
+    body = await _body(request, CHAT_MODEL, LARGE_MODEL)
     messages = _messages(body.get("messages"))
+    await _take_time(body["model"], messages)
     text = answer(messages, app.state.seed)
     usage = _chat_usage(messages, text)
-    head = {"id": f"chatcmpl-sim-{uuid.uuid4().hex}", "created": int(time.time()), "model": CHAT_MODEL,
+    head = {"id": f"chatcmpl-sim-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"],
             "system_fingerprint": "simulated", "service_tier": "default"}  # fmt: skip
     if body.get("stream"):
         with_usage = (body.get("stream_options") or {}).get("include_usage")
@@ -78,7 +86,7 @@ def _chat_chunks(head: Json, text: str, usage: Json | None) -> Iterator[str]:
 
 @app.post("/v1/responses")
 async def responses(request: Request) -> Response:
-    body = await _body(request, CHAT_MODEL)
+    body = await _body(request, CHAT_MODEL, LARGE_MODEL)
     given = body.get("input")
     messages = _messages([{"role": "user", "content": given}] if isinstance(given, str) else given)
     if body.get("instructions"):
@@ -98,7 +106,7 @@ def _response(messages: list[Message], text: str, body: Json) -> Json:
              "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
              "output_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
     return {"id": f"resp_sim_{uuid.uuid4().hex}", "object": "response", "created_at": time.time(),
-            "status": "completed", "model": CHAT_MODEL, "output": [message], "usage": usage, "error": None,
+            "status": "completed", "model": body["model"], "output": [message], "usage": usage, "error": None,
             "incomplete_details": None, "instructions": body.get("instructions"), "tools": [],
             "metadata": {**(body.get("metadata") or {}), "simulated": "true"}, "tool_choice": "auto",
             "parallel_tool_calls": True}  # fmt: skip
@@ -139,15 +147,25 @@ async def embeddings(request: Request) -> Response:
     return JSONResponse({"object": "list", "data": data, "model": EMBEDDING_MODEL, "usage": usage}, headers=HEADERS)
 
 
-async def _body(request: Request, model: str) -> Json:
+async def _take_time(model: str, messages: list[Message]) -> None:
+    """Wait as long as a model would, or fail as one would; the same messages always fare alike."""
+    chance = random.Random(f"{app.state.seed}:{model}:{json.dumps(messages, sort_keys=True)}:fate")
+    slower = 2.5 if model == LARGE_MODEL else 1.0
+    await asyncio.sleep(app.state.pace * slower * chance.lognormvariate(0, 0.5))
+    if chance.random() < app.state.failures:
+        raise HTTPException(500, "The simulated model is overloaded.", {"x-should-retry": "false"})
+
+
+async def _body(request: Request, *models: str) -> Json:
     try:
         body = await request.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise HTTPException(400, "The body is not valid JSON.") from None
     if not isinstance(body, dict):
         raise HTTPException(400, "The body must be a JSON object.")
-    if body.get("model") != model:
-        raise HTTPException(404, f"The model {body.get('model')!r} does not exist here; this server has {model!r}.")
+    if body.get("model") not in models:
+        known = " and ".join(map(repr, models))
+        raise HTTPException(404, f"The model {body.get('model')!r} does not exist here; this server has {known}.")
     return body
 
 
@@ -197,8 +215,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9100)
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other answers (default 0)")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds that half of the answers take (default 0)")
+    parser.add_argument("--failures", type=float, default=0.0, help="share of answers that fail (default 0)")
     args = parser.parse_args()
-    app.state.seed = args.seed
+    app.state.seed, app.state.pace, app.state.failures = args.seed, args.pace, args.failures
     uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
 
 

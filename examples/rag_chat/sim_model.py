@@ -15,6 +15,7 @@ from pathlib import Path
 DIMENSIONS = 256
 SLIP = 0.03  # share of answers that ignore an instruction to use the documents
 LUCK = 0.5  # share of answers that use the documents although nothing told the model to
+UNKNOWN = "I do not know: the documents do not say."
 
 _MEMORY: list[str] = json.loads((Path(__file__).parent / "memory.json").read_text(encoding="utf-8"))
 _STOP_WORDS = frozenset(
@@ -57,6 +58,8 @@ def answer(messages: list[Message], seed: int) -> str:
     told_to = bool(_GROUNDED.search(instructions))
     if documents and (chance.random() > SLIP if told_to else chance.random() < LUCK):
         return _from_documents(question, documents, cite=bool(_CITING.search(instructions)))
+    if told_to and not documents:
+        return UNKNOWN
     return _from_memory(question, chance)
 
 
@@ -64,7 +67,7 @@ def _from_documents(question: str, documents: list[tuple[str, str]], *, cite: bo
     sentences = [(name, s) for name, text in documents for s in re.split(r"(?<=\.) ", text)]
     best = _closest(question, [sentence for _, sentence in sentences])
     if best is None:
-        return "I do not know: the documents do not say."
+        return UNKNOWN
     name, sentence = sentences[best]
     return f"{sentence} [{name}]" if cite else sentence
 

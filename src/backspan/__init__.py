@@ -1,7 +1,7 @@
 """Feedback comes back to its span.
 
 The public names below are loaded when first used, so that ``import backspan`` costs nothing. While ``BACKSPAN`` is
-unset they do nothing, except `record_feedback` and `feedback_token`, which always work.
+unset they do nothing, except `record_outcome` and those with ``feedback`` in their names, which always work.
 """
 
 # Neither `typing` nor `__future__` is imported: each interpreter would pay for it.
@@ -11,16 +11,22 @@ if TYPE_CHECKING:
 
     from backspan._retrieval import retrieval
     from backspan.context import current_turn, prompt, session, turn, variant
+    from backspan.feedback.carry import feedback_event, feedback_fields, feedback_headers
+    from backspan.feedback.outcome import record_outcome
     from backspan.feedback.record import feedback_token, record_feedback
     from backspan.redact import redactor
     from backspan.telemetry import flush
 
 __all__ = [
     "current_turn",
+    "feedback_event",
+    "feedback_fields",
+    "feedback_headers",
     "feedback_token",
     "flush",
     "prompt",
     "record_feedback",
+    "record_outcome",
     "redactor",
     "retrieval",
     "session",
@@ -30,10 +36,14 @@ __all__ = [
 
 _HOMES = {
     "current_turn": "backspan.context",
+    "feedback_event": "backspan.feedback.carry",
+    "feedback_fields": "backspan.feedback.carry",
+    "feedback_headers": "backspan.feedback.carry",
     "feedback_token": "backspan.feedback.record",
     "flush": "backspan.telemetry",
     "prompt": "backspan.context",
     "record_feedback": "backspan.feedback.record",
+    "record_outcome": "backspan.feedback.outcome",
     "redactor": "backspan.redact",
     "retrieval": "backspan._retrieval",
     "session": "backspan.context",

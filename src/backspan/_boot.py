@@ -26,6 +26,15 @@ PATCH = "backspan.instrument:imported"
 FOREIGN = "backspan._instrumentor:switch_on"
 """Switches on the installed ``opentelemetry_instrumentor`` entry points that patch the module just imported."""
 
+ANSWERING = ("starlette.applications", "flask.app", "django.core.handlers.wsgi", "django.core.handlers.asgi")
+"""The modules of web frameworks that are patched if ``BACKSPAN_TOKEN`` says so; FastAPI is made of Starlette."""
+
+ON_ANSWERS = ("header", "sse")
+"""What ``BACKSPAN_TOKEN`` may say, in any case, to have a token on every answer. Anything else is off."""
+
+ANSWER = "backspan.feedback.frameworks:imported"
+"""Patches one of `ANSWERING`."""
+
 _ELSEWHERE = {
     "aiohttp-client": "aiohttp",
     "aiohttp-server": "aiohttp",
@@ -77,6 +86,8 @@ def targets(environ: "Mapping[str, str]") -> dict[str, str]:
             chosen.update(dict.fromkeys(OPT_IN[word], PATCH))
         elif word not in OURS:
             chosen.setdefault(foreign_module(word), FOREIGN)
+    if environ.get("BACKSPAN_TOKEN", "").strip().lower() in ON_ANSWERS:
+        chosen.update(dict.fromkeys(ANSWERING, ANSWER))
     return chosen
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -36,6 +38,12 @@ if TYPE_CHECKING:  # making a class costs what a whole boot may
             ...
 
 
+EVERY = 61
+"""One run of so many is measured. A prime, so that no rhythm of the application's makes all of them alike."""
+MEASURED = (False,) * (EVERY - 1) + (True,)
+"""Which of so many runs that is: the last, as the first one of a process sets things up, once."""
+spent = [0.0]
+"""Processor time in seconds that was spent for us on the application's threads, by what was measured, times `EVERY`."""
 _failures: dict[str, int] = {}
 _said: set[str] = set()
 
@@ -79,23 +87,51 @@ def guard(place: str) -> Generator[None]:
     try:
         yield
     except Exception as error:
-        if raising():
-            raise
-        fault(place, error)
+        _swallow(place, error)
+
+
+def _swallow(place: str, error: Exception) -> None:
+    if raising():
+        raise error
+    fault(place, error)
+
+
+def _place(function: Callable[..., object]) -> str:
+    return f"{function.__module__.removeprefix('backspan.')}.{function.__qualname__}"
 
 
 def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
     """Return ``function`` with its faults swallowed and counted; it then returns None."""
-    place = f"{function.__module__.removeprefix('backspan.')}.{function.__qualname__}"
+    place = _place(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if raising():
-                raise
-            fault(place, error)
+            _swallow(place, error)
+            return None
+
+    return call
+
+
+def measured(function: Callable[P, R]) -> Callable[P, R | None]:
+    """As `guarded`, and add the processor time of one run in `EVERY` to what was `spent`."""
+    place = _place(function)
+    turn = cycle(MEASURED).__next__
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            if not turn():
+                return function(*args, **kwargs)
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent[0] += (time.thread_time() - began) * EVERY
+        except Exception as error:
+            _swallow(place, error)
             return None
 
     return call
@@ -145,16 +181,11 @@ async def awatch(source: AsyncGenerator[T], begin: Callable[[], Watcher | None])
         watcher.ended(None)
 
 
-def _swallow(place: str, error: Exception) -> None:
-    if raising():
-        raise error
-    fault(place, error)
-
-
 def forget() -> None:
     """Forget counts and messages said, for tests."""
     _failures.clear()
     _said.clear()
+    spent[0] = 0.0
 
 
 def exit_code(command: Callable[[], int]) -> int:

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, use_span
 from backspan import context, semconv, telemetry
 from backspan._guard import guarded
 from backspan.config import settings
+from backspan.redact.parts import mark, redacted
 
 _MOST_DOCUMENTS = 100
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -38,23 +39,45 @@ class Document:
 
 
 def document_attributes(
-    documents: Sequence[Document], redact: Callable[[str], str] | None = None
+    documents: Sequence[Document], redact: Callable[[str], str] | None = None, before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Span attributes for ``documents``: count, ids, scores and best score always, contents only with ``redact``.
 
-    At most 100 documents are listed; the count is of all.
+    At most 100 documents are listed; the count is of all. Contents of the last go first when the attribute is over its
+    budget. ``before``: attributes that the span has already, whose counts of what was masked these go on from.
     """
     listed = documents[:_MOST_DOCUMENTS]
     scores = [float(document.score) for document in listed if document.score is not None]
     attributes: dict[str, Any] = {
         semconv.RETRIEVAL_DOCUMENT_COUNT: len(documents),
         semconv.RETRIEVAL_DOCUMENT_IDS: [document.id for document in listed],
-        semconv.RETRIEVAL_DOCUMENTS: _encode([document.said(redact) for document in listed]),
     }
+    _put_documents(attributes, [document.said(redact) for document in listed], redact is not None, before or {})
     if scores:
         attributes[semconv.RETRIEVAL_DOCUMENT_SCORES] = scores
         attributes[semconv.RETRIEVAL_SCORE_MAX] = max(scores)
     return attributes
+
+
+def _put_documents(
+    attributes: dict[str, Any], said: list[dict[str, Any]], content: bool, before: Mapping[str, Any]
+) -> None:
+    text, left_out, most = _encode(said), 0, settings().content_list
+    over = len(text) - most
+    for document in reversed(said):
+        if over > 0 and "content" in document:
+            over -= len(f',"content":{_encode(document.pop("content"))}')
+            left_out += 1
+    attributes[semconv.RETRIEVAL_DOCUMENTS] = _encode(said) if left_out else text
+    if content:
+        attributes.update(_counts(before))
+        mark(attributes, semconv.RETRIEVAL_DOCUMENTS, left_out, "contents")
+
+
+def _counts(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What `mark` has written into ``attributes``."""
+    return {key: list(value) if key == semconv.CONTENT_TRUNCATED else value for key, value in attributes.items()
+            if key.startswith(semconv.REDACTION_ENTITIES) or key == semconv.CONTENT_TRUNCATED}
 
 
 def request_attributes(
@@ -77,9 +100,7 @@ def content_redactor() -> Callable[[str], str] | None:
     """The function that content must pass before it may leave, or None while content is off."""
     if not settings().content:
         return None
-    from backspan.redact import redact
-
-    return redact
+    return redacted
 
 
 class Retrieval:
@@ -128,6 +149,7 @@ class retrieval:
         self._query, self._index, self._top_k, self._provider = query, index, top_k, provider
         self._version = None if version is None else str(version)
         self._result = Retrieval()
+        self._counts: dict[str, Any] = {}
         self._span: Span | None = None
         self._current: Any = None
         self._started = 0.0
@@ -139,13 +161,17 @@ class retrieval:
 
     @guarded
     def _open(self) -> None:
-        attributes = request_attributes(self._index, self._version, self._top_k, context.current())
+        scope, parent = context.calling()
+        attributes = request_attributes(self._index, self._version, self._top_k, scope)
         if self._provider:
             attributes[semconv.PROVIDER_NAME] = self._provider
         redact = content_redactor()
         if redact is not None and self._query is not None:
             attributes[semconv.RETRIEVAL_QUERY] = redact(self._query)
-        span = telemetry.get_tracer().start_span(span_name(self._index), kind=SpanKind.CLIENT, attributes=attributes)
+            mark(attributes, semconv.RETRIEVAL_QUERY)
+            self._counts = _counts(attributes)
+        span = telemetry.get_tracer().start_span(
+            span_name(self._index), context=parent, kind=SpanKind.CLIENT, attributes=attributes)
         self._current = use_span(span, record_exception=False, set_status_on_exception=False)
         self._current.__enter__()
         self._span, self._started = span, time.perf_counter()
@@ -163,7 +189,7 @@ class retrieval:
             self._span.set_status(Status(StatusCode.ERROR))
             self._span.set_attribute(semconv.ERROR_TYPE, kind.__qualname__)
             labels[semconv.ERROR_TYPE] = kind.__qualname__
-        self._span.set_attributes(document_attributes(self._result.found, content_redactor()))
+        self._span.set_attributes(document_attributes(self._result.found, content_redactor(), self._counts))
         telemetry.instruments().operation_duration.record(time.perf_counter() - self._started, labels)
         context.note_index(self._index, self._version)
         self._span.end()

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from types import MappingProxyType
+from typing import NamedTuple
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanContext
 
 _REMEMBERED = 20_000
 _EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -38,13 +39,32 @@ class Target:
     at: float | None = None
 
 
+class Answer(NamedTuple):
+    """What a call knows of its answer when it ends: made for every call, turned into a `Target` for the few judged."""
+
+    context: SpanContext
+    response_id: str | None
+    conversation_id: str | None
+    turn_id: str | None
+    dims: Mapping[str, str]
+    at: float
+
+    def target(self) -> Target:
+        """The answer as something that can be judged."""
+        ids: tuple[str | None, str | None] = (None, None)
+        if self.context.is_valid:
+            ids = f"{self.context.trace_id:032x}", f"{self.context.span_id:016x}"
+        return Target(*ids, int(self.context.trace_flags), self.response_id, self.conversation_id, self.turn_id,
+                      dict(self.dims), self.at)
+
+
 class Turn:
     """One thing the user saw: the answer to one request, whatever calls it took. A handle for feedback."""
 
     def __init__(self, name: str | None = None, span: Span | None = None, conversation_id: str | None = None) -> None:
         self.name = name
         self.conversation_id = conversation_id
-        self.answered = False
+        self.answered = self.ended = False
         self.response_id: str | None = None
         self.index: tuple[str | None, str | None] = (None, None)
         self._dims: Mapping[str, str] = _EMPTY
@@ -57,9 +77,24 @@ class Turn:
         target = self.target()
         return target.turn_id
 
-    def saw(self, target: Target) -> None:
-        """Note the answer of a model inside this turn; the last one is what the user saw."""
-        self.answered, self.response_id, self._dims, self._at = True, target.response_id, target.dims, time.time()
+    @property
+    def at(self) -> float:
+        """When it was answered last, or else opened, in Unix seconds."""
+        return self._at
+
+    def asked(self, dims: Mapping[str, str]) -> None:
+        """Note what is known of an answer when a model is asked, for a token that leaves before the answer does."""
+        if not self.answered:
+            self._dims = dims
+
+    def saw(self, answer: Answer) -> bool:
+        """Note the answer of a model inside this turn; the last one is what the user saw.
+
+        False if it is the first one and the turn has ended: then nobody has counted this turn's answer yet.
+        """
+        late = self.ended and not self.answered
+        self.answered, self.response_id, self._dims, self._at = True, answer.response_id, answer.dims, answer.at
+        return not late
 
     def target(self) -> Target:
         """The turn as a `Target`, with what is known of it now."""
@@ -67,11 +102,28 @@ class Turn:
             return Target(response_id=self.response_id, conversation_id=self.conversation_id, dims=self._dims)
         trace_id, span_id = f"{self._context.trace_id:032x}", f"{self._context.span_id:016x}"
         return Target(trace_id, span_id, int(self._context.trace_flags), self.response_id, self.conversation_id,
-                      f"{trace_id}-{span_id}", self._dims, self._at)
+                      f"{trace_id}-{span_id}", dict(self._dims), self._at)
 
 
-_remembered: OrderedDict[str, Target] = OrderedDict()
+_remembered: OrderedDict[str | int, Target | Answer] = OrderedDict()
+"""By response id, or by trace and span id as one number: writing every call's ids out costs more than keeping it."""
 _lock = Lock()
+
+
+def _key(text: str) -> str | int:
+    if len(text) == 49 and text[32] == "-":
+        try:
+            return int(text[:32], 16) << 64 | int(text[33:], 16)
+        except ValueError:
+            return text
+    return text
+
+
+def _keep(key: str | int, known: Target | Answer) -> None:
+    _remembered[key] = known
+    _remembered.move_to_end(key)
+    if len(_remembered) > _REMEMBERED:
+        _remembered.popitem(last=False)
 
 
 def remember(key: str, target: Target) -> None:
@@ -80,16 +132,24 @@ def remember(key: str, target: Target) -> None:
     The 20,000 newest keys are kept.
     """
     with _lock:
-        _remembered[key] = target
-        _remembered.move_to_end(key)
-        if len(_remembered) > _REMEMBERED:
-            _remembered.popitem(last=False)
+        _keep(_key(key), target)
+
+
+def remember_answer(answer: Answer) -> None:
+    """Keep ``answer`` under both of its ids."""
+    at = answer.context
+    with _lock:
+        if answer.response_id:
+            _keep(answer.response_id, answer)
+        if at.is_valid:
+            _keep(at.trace_id << 64 | at.span_id, answer)
 
 
 def lookup(key: str) -> Target | None:
     """The target that this process remembers under ``key``, or None if it is not (or no longer) known."""
     with _lock:
-        return _remembered.get(key)
+        known = _remembered.get(_key(key))
+    return known.target() if isinstance(known, Answer) else known
 
 
 def _after_fork_in_child() -> None:

@@ -31,6 +31,10 @@ def _flag(text: str) -> bool:
     return text.strip().lower() in {"1", "true", "on"}
 
 
+def _off(text: str) -> bool:
+    return text.strip().lower() in {"", "0", "false", "off", "no"}
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -39,8 +43,29 @@ def _optional(text: str) -> str | None:
     return text.strip() or None
 
 
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    said = (word.partition("=") for word in _words(text))
+    return tuple((host.strip().lower(), name.strip()) for host, _, name in said if host.strip() and name.strip())
+
+
+def _at_least(least: int, default: int) -> Callable[[str], int]:
+    return lambda text: max(int(text), least) if text.strip().isdigit() else default
+
+
+def _number(default: int) -> Callable[[str], int]:
+    return lambda text: int(text) if text.strip().isdigit() else default
+
+
+def _word(text: str, known: tuple[str, ...]) -> str | None:
+    word = text.strip().lower()
+    return word if word in known else None
+
+
 def _has(word: str) -> Callable[[str], bool]:
     return lambda text: text.strip().lower() == word
+
+
+QUEUE_BYTES = 32 << 20
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -61,12 +86,82 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("BACKSPAN_TOKEN_KEYS", "token_keys", _words, (),
             "Comma-separated Fernet keys for feedback tokens: the first seals, all open. Unset: a key is made once in "
             "`BACKSPAN_DATA_DIR/token.key`."),
+    Setting("BACKSPAN_FIELD_KEYS", "field_keys", _words, (),
+            "Comma-separated keys (`backspan store key` makes one) that seal questions, documents, answers, comments "
+            "and corrections in a server's database: the first seals, all open. Unset: they are stored as they are."),
+    Setting("BACKSPAN_TOKEN", "token", lambda text: _word(text, _boot.ON_ANSWERS), None,
+            "Puts a feedback token on every answer of FastAPI, Starlette, Flask and Django that a model had a part in: "
+            "`header` as `Backspan-Token`; `sse` as the last event, `backspan-token`, where the answer is an event "
+            "stream, else as the header. Off by default."),
     Setting("BACKSPAN_DATA_DIR", "data_dir", lambda text: Path(text).expanduser(), None,
             "Folder for the token key and the embedded store. Default: `$XDG_DATA_HOME/backspan`, else "
             "`~/.local/share/backspan`."),
+    Setting("BACKSPAN_TAXONOMY", "taxonomy", lambda text: Path(text).expanduser(), None,
+            "File that declares the names, scales and reasons of feedback (`backspan feedback taxonomy` prints the "
+            "default). Give applications and gateway the same one."),
     Setting("BACKSPAN_PROPAGATE_HOSTS", "propagate_hosts", _words, (),
             "Hosts (`api.example.com`, `*.internal`) to which the HTTP client instrumentation may send `traceparent` "
             "and `baggage`. None by default."),
+    Setting("BACKSPAN_PROVIDERS", "providers", _pairs, (),
+            "Comma-separated `host=provider` pairs that say who answers at a host, before the built-in table: "
+            "`llm.example.com=openai,*.gpu.internal=vllm`, or `127.0.0.1:8000=vllm` for one port."),
+    Setting("BACKSPAN_STREAM_USAGE_HOSTS", "stream_usage_hosts", _words, (),
+            "Hosts (`api.openai.com`, `*.internal`) whose chat streams are asked for their usage "
+            "(`stream_options.include_usage`) when the application has not said; the chunk that comes of it is kept "
+            "from the application. None by default: requests are never changed."),
+    Setting("BACKSPAN_REDACT_IDS", "redact_ids", _words, (),
+            "Comma-separated words for the national ids that are masked: `checked` (the default: of every country "
+            "those with check digits), a country's two letters (all of its ids: `us` adds the SSN), `-` before a "
+            "country (none of its ids), `all`, `none`."),
+    Setting("BACKSPAN_REDACT_PRESIDIO", "redact_presidio", lambda text: "" if _off(text) else text.strip(), "",
+            "`1` adds Presidio's patterns (extra `pii`); the name of an installed spaCy model (`en_core_web_lg`), or "
+            "its folder, adds names and places too. Nothing is downloaded. Off by default."),
+    Setting("BACKSPAN_CONTENT_PART", "content_part", _at_least(16, 32_768), 32_768,
+            "Most characters of one text in a message, a tool call or a document. Default 32768, least 16."),
+    Setting("BACKSPAN_CONTENT_LIST", "content_list", _at_least(2, 65_536), 65_536,
+            "Most characters of one content attribute, such as all input messages. Default 65536. Never more than "
+            "OpenTelemetry's own limit for attributes."),
+    Setting("BACKSPAN_CONTENT_SPAN", "content_span", _at_least(8, 131_072), 131_072,
+            "Most characters of all content on one span, of which a quarter is kept free for the answer. Default "
+            "131072."),
+    Setting("BACKSPAN_QUEUE_BYTES", "queue_bytes", _number(QUEUE_BYTES), QUEUE_BYTES,
+            "Most memory, in bytes, for spans on their way out, where the provider is ours. Default 33554432 (32 MiB). "
+            "Past it the oldest content goes first, then the oldest spans, judgements last."),
+    Setting("BACKSPAN_GUARDS", "guards", _words, (),
+            "Comma-separated limits of a gateway's rules against spam, over the defaults `fast=3`, `burst=20`, "
+            "`one_sided=20`, `comment=3` and `influence=100`; `off` takes one away, `off` alone all of them."),
+    Setting("BACKSPAN_SIGNALS", "signals_file", _optional, None,
+            "YAML file that changes thresholds, priors and cues of the implicit signals. Unset: the catalogue as it "
+            "is."),
+    Setting("BACKSPAN_OUTCOME_HOOKS", "outcome_hooks", _optional, None,
+            "YAML file that tells a gateway which fields of a webhook say an outcome. Unset: no webhooks."),
+    Setting("BACKSPAN_AUDIENCE", "audience", _optional, None,
+            "Name of a gateway. Tokens made where it is set are opened only where the same name is set."),
+    Setting("BACKSPAN_ORIGINS", "origins", _words, (),
+            "Comma-separated origins (`https://app.example.com`) whose pages a gateway answers. None by default: only "
+            "pages that the gateway's own host serves."),
+    Setting("BACKSPAN_PROXIES", "proxies", _words, (),
+            "Comma-separated addresses and networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` a gateway "
+            "believes. None by default."),
+    Setting("BACKSPAN_LIMITS", "limits", _words, (),
+            "Comma-separated limits of a gateway, over the defaults `token=60/hour`, `subject=600/hour`, "
+            "`address=600/minute` and `all=10000/second`; `off` takes one away."),
+    Setting("BACKSPAN_LIMITS_STORAGE", "limits_storage", _optional, None,
+            "Where gateways count together, as a storage URL of the library `limits`: `async+redis://host:6379` (takes "
+            "`pip install redis`) or `async+valkey://host:6379` (`valkey`). Unset: each process counts by itself."),
+    Setting("BACKSPAN_KEEP", "keep", _flag, False,
+            "`1` holds traces that the sampler leaves out in memory, and sends them when their answer is judged bad. "
+            "Where the provider is ours. Off by default."),
+    Setting("BACKSPAN_KEEP_BYTES", "keep_bytes", _number(QUEUE_BYTES), QUEUE_BYTES,
+            "Most memory, in bytes, for traces held by `BACKSPAN_KEEP`; the oldest go first. Default 33554432 "
+            "(32 MiB)."),
+    Setting("BACKSPAN_KEEP_SECONDS", "keep_seconds", _number(7200), 7200,
+            "How long a trace is held by `BACKSPAN_KEEP`, in seconds. Default 7200 (2 hours)."),
+    Setting("BACKSPAN_LABEL_VALUES", "label_values", _at_least(1, 200), 200,
+            "Values that one label of the counters keeps apart, in an application and in a gateway; what comes after "
+            "is counted as `__overflow__`. Spans keep the true value. Default 200."),
+    Setting("BACKSPAN_SIGTERM", "sigterm", lambda text: text.strip().lower() not in {"0", "off", "false"}, True,
+            "`off`: a process that SIGTERM kills is killed at once, without sending what is queued."),
     Setting("BACKSPAN_RAISE", "raise_faults", _flag, False,
             "`1` raises our own faults instead of logging them. For tests of backspan only."),
     Setting("OTEL_SDK_DISABLED", "sdk_disabled", lambda text: text.strip().lower() == "true", False,
@@ -88,8 +183,32 @@ class Settings:
     gateway_url: str | None
     api_key: str | None
     token_keys: tuple[str, ...]
+    field_keys: tuple[str, ...]
+    token: str | None
     data_dir: Path
+    taxonomy: Path | None
+    guards: tuple[str, ...]
     propagate_hosts: tuple[str, ...]
+    providers: tuple[tuple[str, str], ...]
+    stream_usage_hosts: tuple[str, ...]
+    redact_ids: tuple[str, ...]
+    redact_presidio: str
+    content_part: int
+    content_list: int
+    content_span: int
+    queue_bytes: int
+    signals_file: str | None
+    outcome_hooks: str | None
+    audience: str | None
+    origins: tuple[str, ...]
+    proxies: tuple[str, ...]
+    limits: tuple[str, ...]
+    limits_storage: str | None
+    keep: bool
+    keep_bytes: int
+    keep_seconds: int
+    label_values: int
+    sigterm: bool
     raise_faults: bool
     sdk_disabled: bool
     capture_content: str | None
@@ -177,17 +296,3 @@ def _make_key(path: Path) -> str:
     finally:
         draft.unlink()
     return path.read_text("ascii").strip()
-
-
-def asset(name: str) -> Path:
-    """Folder or file that ships with backspan: from the checkout if there is one, else from the wheel.
-
-    Raises:
-        FileNotFoundError: if neither has it.
-    """
-    here = Path(__file__).resolve()
-    for base in (here.parents[2], here.parent / "assets"):
-        if (base / "pyproject.toml").is_file() or base.name == "assets":
-            if (base / name).exists():
-                return base / name
-    raise FileNotFoundError(f"backspan ships no {name!r}")

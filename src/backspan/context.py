@@ -11,108 +11,40 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar, Token
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from contextvars import Token
+from dataclasses import replace
+from functools import lru_cache
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
 from opentelemetry.context import Context, attach
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, set_span_in_context
 
-from backspan import semconv, telemetry
+from backspan import telemetry
 from backspan._guard import guard, guarded
+from backspan._request import end_turn, serving, start_turn
+from backspan._said import (
+    NOTHING,
+    Cohort,
+    Scope,
+    calling,
+    cohort,
+    current,
+    current_turn,
+    dims,
+    open_turn_of,
+    scope_here,
+    span_attributes,
+)
 from backspan._scoped import Scoped
-from backspan._turns import Target, Turn, lookup, remember
+from backspan._turns import Answer, Target, Turn, lookup, remember, remember_answer
 from backspan.config import settings, token_keys
 
-
-# --- the scope ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Scope:
-    """Everything said about the calls made here. ``user`` is a pseudonym already (see `pseudonym`)."""
-
-    turn: Turn | None = None
-    conversation_id: str | None = None
-    user: str | None = None
-    role: str | None = None
-    segment: str | None = None
-    region: str | None = None
-    consent: tuple[str, ...] = ()
-    prompt_name: str | None = None
-    prompt_version: str | None = None
-    variants: tuple[tuple[str, str], ...] = ()
-    index_name: str | None = None
-    index_version: str | None = None
-
-    @cached_property
-    def variant(self) -> str | None:
-        """The variant for spans and labels: the bare value of one flag, ``flag=value,…`` for several."""
-        if len(self.variants) == 1:
-            return self.variants[0][1]
-        return ",".join(f"{flag}={value}" for flag, value in self.variants) or None
-
-    @cached_property
-    def attributes(self) -> Mapping[str, Any]:
-        """Span attributes of this scope; only those that were said."""
-        said: dict[str, Any] = {
-            semconv.TURN_ID: self.turn.id if self.turn is not None else None,
-            semconv.CONVERSATION_ID: self.conversation_id,
-            semconv.ENDUSER_PSEUDO_ID: self.user,
-            semconv.ROLE: self.role,
-            semconv.SEGMENT: self.segment,
-            semconv.REGION: self.region,
-            semconv.CONSENT: self.consent or None,
-            semconv.PROMPT_NAME: self.prompt_name,
-            semconv.PROMPT_VERSION: self.prompt_version,
-            semconv.FEATURE_FLAG_KEY: ",".join(flag for flag, _ in self.variants) or None,
-            semconv.VARIANT: self.variant,
-            semconv.INDEX_NAME: self.index_name,
-            semconv.INDEX_VERSION: self.index_version,
-        }
-        return MappingProxyType({key: value for key, value in said.items() if value is not None})
-
-
 __all__ = [
-    "Scope", "Target", "Turn", "answered", "current", "current_turn", "dims", "lookup", "note_index", "on_first_answer",
-    "prompt", "prompt_hash", "pseudonym", "remember", "session", "span_attributes", "turn", "variant",
+    "Answer", "Cohort", "Scope", "Target", "Turn", "answered", "calling", "cohort", "current", "current_turn", "dims",
+    "joined", "lookup", "note_index", "on_first_answer", "open_turn_of", "prompt", "prompt_hash", "pseudonym",
+    "remember", "session", "span_attributes", "turn", "variant",
 ]
-
-_NOTHING = Scope()
-_scope: ContextVar[Scope] = ContextVar("backspan", default=_NOTHING)
-
-
-def current() -> Scope:
-    """The scope in force here."""
-    return _scope.get()
-
-
-def current_turn() -> Target | None:
-    """The turn in force here, as a target for `record_feedback` and `feedback_token`; None outside of a turn."""
-    turn = _scope.get().turn
-    return turn.target() if turn is not None else None
-
-
-def span_attributes(scope: Scope) -> Mapping[str, Any]:
-    """Attributes that ``scope`` puts on a span."""
-    return scope.attributes
-
-
-def dims(scope: Scope, model: str | None = None, prompt_version: str | None = None) -> dict[str, str]:
-    """Metric labels of ``scope`` for an answer of ``model``: every key of `semconv.DIMENSIONS`, "" when not said.
-
-    ``prompt_version`` is used where the application named no version (the hash of the system instructions).
-    """
-    index = scope.index_version or (scope.turn.index[1] if scope.turn is not None else None)
-    return {
-        semconv.REQUEST_MODEL: model or "",
-        semconv.PROMPT_NAME: scope.prompt_name or "",
-        semconv.PROMPT_VERSION: scope.prompt_version or prompt_version or "",
-        semconv.VARIANT: scope.variant or "",
-        semconv.SEGMENT: scope.segment or "",
-        semconv.INDEX_VERSION: index or "",
-    }
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -123,21 +55,24 @@ _LISTENER = "backspan.feedback.series"
 _cohorts: set[tuple[int, frozenset[tuple[str, str]]]] = set()
 
 
-def answered(target: Target, scope: Scope | None = None) -> None:
-    """Note that a model answered: remember it, and count it unless it is part of a turn, which counts itself."""
-    if target.response_id:
-        remember(target.response_id, target)
-    if target.trace_id:
-        remember(f"{target.trace_id}-{target.span_id}", target)
+def answered(answer: Answer, series: frozenset[tuple[str, str]], scope: Scope) -> None:
+    """Note that a model answered: remember it, and count it unless it is part of a turn, which counts itself.
+
+    ``series`` are the pairs of ``answer.dims`` as they are counted.
+    """
+    remember_answer(answer)
     instruments = telemetry.instruments()
-    series = frozenset(target.dims.items())
     if (id(instruments), series) not in _cohorts:
-        _open_cohort(target.dims, (id(instruments), series))
-    turn = (scope or _scope.get()).turn
-    if turn is None:
+        _open_cohort(answer.dims, (id(instruments), series))
+    if scope.turn is None or not scope.turn.saw(answer):
         instruments.answers.add_to(series, 1)
-    else:
-        turn.saw(target)
+    if scope.join_key is not None:
+        remember(joined(scope.join_key), (scope.turn or answer).target())
+
+
+def joined(key: str) -> str:
+    """Under what the newest answer with a join key is remembered; see `remember` and `lookup`."""
+    return f"join\0{key}"
 
 
 def _open_cohort(labels: Mapping[str, str], cohort: tuple[int, frozenset[tuple[str, str]]]) -> None:
@@ -179,8 +114,8 @@ class _Change(Scoped):
 
     def __enter__(self) -> Scope:
         if settings().enabled:
-            self._token = _scope.set(self._changed(_scope.get()))
-        return _scope.get()
+            self._token = scope_here.set(self._changed(scope_here.get()))
+        return scope_here.get()
 
     def _changed(self, scope: Scope) -> Scope:
         return replace(scope, **self._fields)
@@ -206,7 +141,7 @@ def _restore(token: Token[Scope] | None) -> None:
     if token is None:
         return
     try:
-        _scope.reset(token)
+        scope_here.reset(token)
     except ValueError:  # closed in another context, where nothing was set
         pass
 
@@ -216,22 +151,24 @@ def prompt(name: str, version: str | int | None = None) -> _Change:
     return _Change(prompt_name=str(name), prompt_version=None if version is None else str(version))
 
 
-_CONSENT = {True: ("analytics", "improve"), False: ()}
+_CONSENT = {True: ("analytics", "improve"), False: ("none",)}
 
 
 def session(
     id: str | None = None, *, user: str | None = None, role: str | None = None, segment: str | None = None,
-    region: str | None = None, consent: bool | str | Iterable[str] = (),
+    region: str | None = None, consent: bool | str | Iterable[str] = (), join_key: str | None = None,
 ) -> _Change:
     """Say whose conversation the calls made here belong to.
 
     ``id`` becomes ``gen_ai.conversation.id``. ``user`` leaves this process only as a pseudonym (`pseudonym`).
     ``consent`` names purposes the user agreed to (``analytics``, ``improve``, ``contact``); True stands for
-    ``analytics`` and ``improve``. Only ``segment`` becomes a metric label.
+    ``analytics`` and ``improve``, False for ``none``: then a gateway keeps no content of these turns. ``join_key`` is
+    what the business calls the matter (``ticket-4711``), by which `record_outcome` finds its answers; it leaves this
+    process as it is. Only ``segment`` becomes a metric label.
     """
     agreed = _CONSENT[consent] if isinstance(consent, bool) else (consent,) if isinstance(consent, str) else consent
     said = {"conversation_id": id, "user": pseudonym(user) if user and settings().enabled else None, "role": role,
-            "segment": segment, "region": region, "consent": tuple(agreed)}
+            "segment": segment, "region": region, "consent": tuple(agreed), "join_key": join_key}
     return _Change(**{key: value for key, value in said.items() if value})
 
 
@@ -245,21 +182,24 @@ class turn(Scoped):
 
     Yields a `Turn`, a handle for `record_feedback` and `feedback_token` that stays valid after the block. The calls
     inside share ``backspan.turn.id`` and count as one answer. A turn inside a turn belongs to the outer one.
+    ``join_key`` is what the business calls the matter, by which `record_outcome` finds this turn (see `session`).
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, join_key: str | None = None) -> None:
         self._name = name
+        self._join_key = join_key
+        self._key: str | None = None
         self._turn: Turn | None = None
         self._span: Span | None = None
         self._token: Token[Scope] | None = None
         self._attached: Token[Context] | None = None
-        self._seen: Scope = _NOTHING
+        self._seen: Scope = NOTHING
 
     def again(self) -> turn:
-        return turn(self._name)
+        return turn(self._name, join_key=self._join_key)
 
     def __enter__(self) -> Turn:
-        outer = _scope.get().turn
+        outer = current().turn
         if outer is not None:
             return outer
         self._turn = Turn(self._name)
@@ -269,16 +209,15 @@ class turn(Scoped):
 
     @guarded
     def _open(self) -> None:
-        scope = _scope.get()
-        name = f"{semconv.INVOKE_WORKFLOW} {self._name}" if self._name else semconv.INVOKE_WORKFLOW
-        attributes: dict[str, Any] = {semconv.OPERATION_NAME: semconv.INVOKE_WORKFLOW, **scope.attributes}
-        if self._name:
-            attributes[semconv.WORKFLOW_NAME] = self._name
-        self._span = telemetry.get_tracer().start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
-        self._turn = Turn(self._name, self._span, scope.conversation_id)
-        self._span.set_attribute(semconv.TURN_ID, self._turn.id or "")
+        scope, here = scope_here.get(), serving()
+        if self._join_key is not None:
+            scope = replace(scope, join_key=self._join_key)
+        self._key = scope.join_key
+        self._turn, self._span = start_turn(self._name, scope.attributes, scope.conversation_id)
+        if here is not None:
+            here.said, here.user = self._turn, scope.user
         self._attached = attach(set_span_in_context(self._span))
-        self._token = _scope.set(replace(scope, turn=self._turn))
+        self._token = scope_here.set(replace(scope, turn=self._turn))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._close(kind)
@@ -290,15 +229,9 @@ class turn(Scoped):
         if self._span is None or self._turn is None:
             return
         _detach(self._attached)
-        if kind is not None and issubclass(kind, Exception):
-            self._span.set_status(Status(StatusCode.ERROR))
-            self._span.set_attribute(semconv.ERROR_TYPE, kind.__qualname__)
-        target = self._turn.target()
-        if self._turn.answered:
-            telemetry.instruments().answers.add(1, target.dims, context=set_span_in_context(self._span))
-            self._span.set_attributes({k: v for k, v in target.dims.items() if v})
-            remember(target.turn_id or "", target)
-        self._span.end()
+        end_turn(self._turn, self._span, kind)
+        if self._key is not None:
+            remember(joined(self._key), self._turn.target())
         self._span = None
 
 
@@ -313,7 +246,7 @@ def _detach(token: Token[Context] | None) -> None:
 
 def note_index(name: str | None, version: str | None) -> None:
     """Note the index a retrieval used, so that the answer of the same turn carries its version."""
-    open_turn = _scope.get().turn
+    open_turn = current().turn
     if open_turn is not None and (name or version):
         open_turn.index = (name, version)
 

@@ -1,4 +1,4 @@
-"""Find the application's OpenTelemetry providers, or build private ones; the only place that touches SDK internals.
+"""Find the application's OpenTelemetry providers, or build private ones. Only here and in `_export` are SDK internals.
 
 The rule, for spans and for metrics alike: what the application has set globally is used, whenever it sets it. As long
 as it has set nothing, a provider of our own is built at the first call from ``OTEL_*`` and never set globally, so the
@@ -7,15 +7,13 @@ application can still set its own without a warning.
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
-import sys
 import threading
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as context_api
 from opentelemetry import metrics, trace
@@ -24,32 +22,29 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Span, Tracer, TracerProvider
-from opentelemetry.util.types import Attributes
+from opentelemetry.trace import Tracer, TracerProvider
 
 from backspan import semconv
-from backspan._export import (
-    Delivery,
-    QuietMetricExporter,
-    QuietSpanExporter,
-    metric_exporter,
-    span_exporter,
-)
-from backspan._guard import guard
-from backspan._ids import GivenIds
+from backspan._current import FollowingTracerProvider, PerProvider
+from backspan._export import QuietMetricExporter, ours, signals, theirs
+from backspan._export.delivery import Delivery
+from backspan._export.exits import Exits, apart, callbacks, end_metrics, run_callbacks
+from backspan._export.plugin import make_plugin_instruments
+from backspan._guard import guard, say_once
 from backspan._instruments import Instruments, make_instruments
+from backspan.config import settings
+
+if TYPE_CHECKING:
+    from backspan._export.kept import KeptSpans
+    from backspan._export.processor import QueueSpanProcessor
 
 EXIT_SECONDS = 3.0
-"""Most that ending the process waits for spans, and again for metrics, to leave."""
+"""Most that ending the process waits for an answer about spans, and again about metrics. As long as the endpoint takes
+one request after the other it waits longer, `processor.EXIT_MOST` at most."""
 FAILING_EXIT_SECONDS = 0.5
 """The same when the endpoint has just refused."""
-_SPAN_DELAY_MS = 1000
-_METRIC_INTERVAL_MS = 5000
 
 _lock = threading.RLock()
 
@@ -60,18 +55,17 @@ class _State:
     def __init__(self) -> None:
         self.tracer_provider: SdkTracerProvider | None = None
         self.meter_provider: SdkMeterProvider | None = None
-        self.processor: BatchSpanProcessor | None = None
-        self.exporters: list[QuietSpanExporter | QuietMetricExporter] = []
-        self.tracers: weakref.WeakKeyDictionary[TracerProvider, Tracer] = weakref.WeakKeyDictionary()
-        self.feedback: weakref.WeakKeyDictionary[TracerProvider, Tracer] = weakref.WeakKeyDictionary()
-        self.instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
-        self.last: tuple[TracerProvider, Tracer] | None = None
-        self.finalizer: object | None = None
+        self.processor: QueueSpanProcessor | None = None
+        self.exporter: QuietMetricExporter | None = None
+        self.kept: KeptSpans | None = None
+        self.tracers: PerProvider[Tracer] = PerProvider()
+        self.feedback: PerProvider[Tracer] = PerProvider()
+        self.instruments: PerProvider[Instruments] = PerProvider()
+        self.last: tuple[TracerProvider, Tracer, Any, object] | None = None
         self.last_instruments: tuple[MeterProvider, Instruments] | None = None
 
 
 _state = _State()
-_exit_callbacks: list[Callable[[], None]] = []
 
 
 # --- providers ------------------------------------------------------------------------------------------------------
@@ -94,29 +88,40 @@ def meter_provider() -> MeterProvider:
 def _build_tracer_provider() -> SdkTracerProvider:
     with _lock:
         if _state.tracer_provider is None:
-            provider = SdkTracerProvider(resource=Resource.create(), shutdown_on_exit=False)
-            exporter = span_exporter()
-            if exporter is not None:
-                delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else _SPAN_DELAY_MS
-                _state.processor = BatchSpanProcessor(exporter, schedule_delay_millis=delay)
-                _state.exporters.append(exporter)
-                provider.add_span_processor(_state.processor)
+            provider, _state.processor = ours.spans()
+            if _state.processor is not None:
+                _state.kept = ours.kept(provider, _state.processor, _first_kept)
             _state.tracer_provider = provider
-            _register_exit()
+            _exits.register()
+            end_on_sigterm()
         return _state.tracer_provider
+
+
+_ASKER = "backspan.feedback.promote"
+"""Asks a gateway what to promote; by name, because it stands above this module."""
+
+
+def _first_kept() -> None:
+    import_module(_ASKER).begin()
+
+
+def promote(trace_ids: Iterable[int]) -> int:
+    """Send the traces with these ids that are kept here; return the number of spans. See `_export.kept`."""
+    if settings().keep and type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider:
+        say_once("keep:provider", "nothing is kept for promotion: the tracer provider is not ours")
+    return 0 if _state.kept is None else _state.kept.promote(trace_ids)
+
+
+def oldest_kept() -> float | None:
+    """Since when the oldest trace is kept, in Unix seconds; None if none is."""
+    return None if _state.kept is None else _state.kept.oldest
 
 
 def _build_meter_provider() -> SdkMeterProvider:
     with _lock:
         if _state.meter_provider is None:
-            readers: list[PeriodicExportingMetricReader] = []
-            exporter = metric_exporter()
-            if exporter is not None:
-                interval = None if "OTEL_METRIC_EXPORT_INTERVAL" in os.environ else _METRIC_INTERVAL_MS
-                readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
-                _state.exporters.append(exporter)
-            _state.meter_provider = SdkMeterProvider(readers, resource=Resource.create(), shutdown_on_exit=False)
-            _register_exit()
+            _state.meter_provider, _state.exporter = ours.metrics()
+            _exits.register()
         return _state.meter_provider
 
 
@@ -125,13 +130,13 @@ def get_tracer() -> Tracer:
     """The tracer for spans of ours, from the provider in force now."""
     provider = tracer_provider()
     last = _state.last
-    if last is not None and last[0] is provider:
+    if last is not None and last[0] is provider and last[2]._span_processors is last[3]:
         return last[1]
     tracer = _state.tracers.get(provider)
     if tracer is None:
         tracer = _state.tracers[provider] = provider.get_tracer(semconv.SCOPE, _version())
-    _state.last = (provider, tracer)
-    _register_exit()
+    _state.last = (provider, tracer, *theirs.watch(provider, _state.tracer_provider))
+    _exits.register()
     return tracer
 
 
@@ -155,21 +160,13 @@ def feedback_tracer() -> Tracer:
     later are reached as well. A provider that is not the SDK's is used as it is.
     """
     provider = tracer_provider()
+    theirs.watch(provider, _state.tracer_provider)
     with _lock:
         tracer = _state.feedback.get(provider)
         if tracer is None:
-            tracer = _state.feedback[provider] = _always_on(provider).get_tracer(semconv.SCOPE, _version())
+            always = ours.always_on(provider) if isinstance(provider, SdkTracerProvider) else provider
+            tracer = _state.feedback[provider] = always.get_tracer(semconv.SCOPE, _version())
     return tracer
-
-
-def _always_on(provider: TracerProvider) -> TracerProvider:
-    if not isinstance(provider, SdkTracerProvider):
-        return provider
-    return SdkTracerProvider(
-        sampler=ALWAYS_ON, resource=provider.resource, shutdown_on_exit=False,
-        id_generator=GivenIds(provider.id_generator),
-        active_span_processor=provider._active_span_processor,  # pyright: ignore[reportPrivateUsage]
-    )
 
 
 def resource_attributes() -> Mapping[str, Any]:
@@ -193,82 +190,48 @@ def instruments() -> Instruments:
     with _lock:
         made = _state.instruments.get(provider)
         if made is None:
-            made = _state.instruments[provider] = make_instruments(provider.get_meter(semconv.SCOPE, _version()))
+            meter = provider.get_meter(semconv.SCOPE, _version())
+            made = _state.instruments[provider] = make_instruments(meter)
+            make_plugin_instruments(meter, lambda: _state.processor)
     _state.last_instruments = (provider, made)
     return made
 
 
-_found_version: str | None = None
-
-
+@cache
 def _version() -> str:
-    global _found_version
-    if _found_version is None:
-        _found_version = version("backspan")
-    return _found_version
+    return version("backspan")
 
 
-class _CurrentTracer(Tracer):
-    """A tracer that asks for the provider in force at every span."""
-
-    def __init__(self, *names: Any, **more: Any) -> None:
-        self._names, self._more = names, more
-
-    def _tracer(self) -> Tracer:
-        return tracer_provider().get_tracer(*self._names, **self._more)
-
-    def start_span(self, name: str, *args: Any, **kwargs: Any) -> Span:
-        return self._tracer().start_span(name, *args, **kwargs)
-
-    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._tracer().start_as_current_span(name, *args, **kwargs)
-
-
-class CurrentTracerProvider(TracerProvider):
-    """For instrumentations of others that we switch on: always the provider in force, even if it is set later."""
-
-    def get_tracer(
-        self, instrumenting_module_name: str, instrumenting_library_version: str | None = None,
-        schema_url: str | None = None, attributes: Attributes = None,
-    ) -> Tracer:
-        return _CurrentTracer(instrumenting_module_name, instrumenting_library_version, schema_url)
+CurrentTracerProvider = partial(FollowingTracerProvider, tracer_provider)
+"""For instrumentations of others that we switch on: always the provider in force, even if it is set later."""
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
 def at_exit(callback: Callable[[], None]) -> None:
     """Have ``callback`` run when the process ends, before any provider is shut down."""
     with _lock:
-        if callback not in _exit_callbacks:
-            _exit_callbacks.append(callback)
-        _register_exit()
+        callbacks.setdefault(callback)
+        _exits.register()
 
 
-# urllib3 closes its sockets by `weakref.finalize`, which registers with atexit at its first use. Used here, before us,
-# it runs after us; else what we send at exit leaves through sockets that nobody closes, which `-W always` shows.
-weakref.finalize(_state, int)
+def end_on_sigterm() -> None:
+    """See to it that a process that SIGTERM kills sends what is queued first; called where a library is patched too."""
+    signals.prepare(_end_for_signal, flush)
 
 
-def _register_exit() -> None:
-    # Handlers run last in, first out: registering again after a provider appeared puts ours before its own.
-    atexit.unregister(_exit)
-    atexit.register(_exit)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and not _state.finalizer and multiprocessing.parent_process() is not None:
-        # A forked child of multiprocessing ends by os._exit and runs its own finalizers only.
-        _state.finalizer = util.Finalize(None, _exit, exitpriority=-100)
+def _end_for_signal() -> None:
+    if _state.tracer_provider is not None or _state.meter_provider is not None:
+        _exit()
 
 
 def _exit() -> None:
-    for callback in tuple(_exit_callbacks):
-        with guard("telemetry.at_exit"):
-            callback()
+    run_callbacks()
     shutdown()
     with guard("telemetry.exit"):  # a call made later still in this exit finds providers, and starts no thread
-        nowhere = Resource.get_empty()
-        _state.tracer_provider = SdkTracerProvider(resource=nowhere, shutdown_on_exit=False)
-        _state.meter_provider = SdkMeterProvider(resource=nowhere, shutdown_on_exit=False)
+        _state.tracer_provider, _state.meter_provider = ours.nowhere()
 
 
+_exits = Exits(_exit)
 on_flush: list[Callable[[float], bool]] = []
 """Called by `flush` with the seconds it may take; False if something stayed behind."""
 
@@ -280,17 +243,21 @@ def flush(timeout_s: float = 5.0) -> bool:
         with guard("telemetry.flush"):
             done = callback(timeout_s) and done
     with guard("telemetry.flush"):
-        for provider in {id(p): p for p in (tracer_provider(), meter_provider(), _state.tracer_provider,
-                                            _state.meter_provider) if p is not None}.values():
+        found = (tracer_provider(), meter_provider(), _state.tracer_provider, _state.meter_provider)
+        for provider in {id(one): one for one in found if one is not None}.values():
             force = getattr(provider, "force_flush", None)
             if force is not None:
                 done = bool(force(millis)) and done
+                made = _state.instruments.get(provider)
+                if made is not None and made.owes:  # what just went out was a new series' 0
+                    apart()
+                    done = bool(force(millis)) and done
     return done and not any(delivery.failing for delivery in deliveries())
 
 
 def deliveries() -> list[Delivery]:
-    """How our own exporters fared so far, one entry per endpoint and signal."""
-    return [exporter.delivery for exporter in _state.exporters]
+    """How our own exporters fared so far, one entry per signal, spans first."""
+    return [one.delivery for one in (_state.processor, _state.exporter) if one is not None]
 
 
 def shutdown(seconds: float = EXIT_SECONDS) -> None:
@@ -300,21 +267,26 @@ def shutdown(seconds: float = EXIT_SECONDS) -> None:
         state, _state = _state, _State()
     token = context_api.attach(Context())
     with guard("telemetry.shutdown"):
-        for exporter in state.exporters:
-            exporter.prepare_exit()
         if state.processor is not None:
-            batch = state.processor._batch_processor  # pyright: ignore[reportPrivateUsage]
-            batch.shutdown(timeout_millis=int(seconds * 1000))
+            state.processor.shutdown(seconds)
+        if state.exporter is not None:
+            state.exporter.prepare_exit()
+        for provider, made in state.instruments.items():
+            if provider is not state.meter_provider:
+                made.settle()  # the application's: what it collects next is its last
         if state.meter_provider is not None:
-            failing = any(exporter.delivery.failing for exporter in state.exporters)
+            failing = any(one.delivery.failing for one in (state.processor, state.exporter) if one is not None)
             left = min(seconds, FAILING_EXIT_SECONDS) if failing else seconds
-            state.meter_provider.shutdown(timeout_millis=left * 1000)
+            end_metrics(state.meter_provider, state.instruments.get(state.meter_provider), left)
     context_api.detach(token)
 
 
 def _after_fork_in_child() -> None:
-    global _state, _lock
-    _lock = threading.RLock()
+    global _state, _lock, _exits
+    _lock, _exits = threading.RLock(), Exits(_exit)
+    for one in (_state.processor, _state.kept):
+        if one is not None:
+            one.forget()
     _state = _State()
 
 
@@ -326,4 +298,5 @@ def reset_for_tests() -> None:
     """Forget our providers and cached tracers, without sending anything."""
     global _state
     _state = _State()
-    _exit_callbacks.clear()
+    callbacks.clear()
+    theirs.dropped.clear()

@@ -110,6 +110,7 @@ class Captured:
     @property
     def points(self) -> list[Point]:
         """Every data point as it stands now, in cumulative temporality."""
+        self._reader.collect()  # a new series of ours is 0 the first time
         data = self._reader.get_metrics_data()
         resources = data.resource_metrics if data else ()
         metrics = [metric for one in resources for scope in one.scope_metrics for metric in scope.metrics]

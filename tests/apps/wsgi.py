@@ -6,8 +6,9 @@ from urllib.parse import parse_qs
 
 import openai
 
+with openai.OpenAI() as first:  # closed before the fork: two processes must not write into one connection
+    first.embeddings.create(model="embed-test", input="warm up")
 client = openai.OpenAI()
-client.embeddings.create(model="embed-test", input="warm up")
 
 
 def app(environ, start_response):

@@ -10,6 +10,7 @@ import pytest
 from tests.support.processes import environment
 
 from backspan import _boot, config
+from backspan.feedback import frameworks
 from backspan.instrument import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,3 +108,12 @@ def test_the_pth_is_one_plain_line():
 def test_the_start_file_names_a_callable():
     module, _, function = (ROOT / "boot" / "backspan.start").read_text(encoding="utf-8").strip().partition(":")
     assert callable(getattr(sys.modules[module], function))
+
+
+@pytest.mark.parametrize(("value", "there"),
+                         [("header", True), (" SSE ", True), ("off", False), ("1", False), ("", False)])
+def test_web_frameworks_are_patched_for_tokens_alone(value, there):
+    environ = {"BACKSPAN": "1", "BACKSPAN_TOKEN": value}
+    patched = {name for name, by in _boot.targets(environ).items() if by == _boot.ANSWER}
+    assert patched == (set(frameworks.TARGETS) if there else set())
+    assert config.read(environ).token == (value.strip().lower() if there else None)

@@ -9,8 +9,9 @@ from importlib import import_module
 from types import ModuleType
 
 import pytest
+from tests.support.held import hold
 from tests.support.otlp_sink import OtlpSink
-from tests.support.processes import environment, free_port
+from tests.support.processes import environment
 
 from backspan import cli
 from backspan.cli import config, doctor, run
@@ -111,11 +112,22 @@ def test_a_reader_that_has_gone_is_forgiven():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_overview_is_quick_to_load():
+def _loaded(tmp_path, *arguments):
+    """The modules of a process that ran a command."""
+    code = f"import sys, backspan.cli; backspan.cli.main({arguments!r}); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(BACKSPAN_DATA_DIR=str(tmp_path)),
+                          capture_output=True, text=True, timeout=60)
+    return set(done.stderr.split())
+
+
+def test_the_overview_is_quick_to_load(tmp_path):
     """`backspan --help` loads no SDK and no server."""
-    code = "import sys; from backspan.cli import main; main(['--help']); print(*sorted(sys.modules), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert not {"opentelemetry", "fastapi", "sqlalchemy", "wrapt"} & set(done.stderr.split())
+    assert not {"opentelemetry", "fastapi", "sqlalchemy", "wrapt"} & _loaded(tmp_path, "--help")
+
+
+def test_a_command_about_keys_loads_the_store_and_no_server(tmp_path):
+    loaded = _loaded(tmp_path, "gateway", "keys", "list")
+    assert "sqlalchemy" in loaded and not {"fastapi", "backspan.server"} & loaded
 
 
 # --- run -------------------------------------------------------------------------------------------------------------
@@ -178,6 +190,18 @@ def test_doctor_finds_everything_well(monkeypatch, capsys):
     assert found["door: the variable"]["detail"] == "BACKSPAN=1 opens it in a new interpreter"
 
 
+@pytest.mark.parametrize(("said", "status"), [(None, "ok"), ("off", "ok"), ("SSE", "ok"), ("on", "warn")])
+def test_doctor_knows_what_puts_tokens_on_answers(said, status):
+    given = {} if said is None else {"BACKSPAN_TOKEN": said}
+    found = _checks(**given)
+    assert found["tokens on answers"].status == status and "token keys" not in found
+
+
+def test_doctor_finds_a_token_key_that_cannot_be_used():
+    found = _checks(BACKSPAN_TOKEN_KEYS="my-secret")["token keys"]
+    assert found.status == "fail" and "my-secret" not in found.detail + found.fix
+
+
 def test_doctor_sends_a_test_span(monkeypatch):
     with OtlpSink() as sink:
         env = environment(BACKSPAN="1", OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint)
@@ -189,8 +213,9 @@ def test_doctor_sends_a_test_span(monkeypatch):
 
 
 def test_doctor_finds_what_is_wrong(capsys, monkeypatch):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    assert cli.main(["doctor"]) == 1
+    with hold() as port:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "warn  switch" in said and "-> set BACKSPAN=1" in said
     assert "fail  endpoint" in said and "Connection refused" in said and "`backspan up`" in said

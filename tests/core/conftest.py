@@ -46,6 +46,7 @@ def points(spans):
     telemetry._state.meter_provider = MeterProvider([reader], shutdown_on_exit=False)
 
     def read(name: str) -> list[tuple[dict, float]]:
+        reader.collect()  # a new series of ours is 0 the first time
         data = reader.get_metrics_data()
         found = [m for r in (data.resource_metrics if data else []) for s in r.scope_metrics for m in s.metrics]
         return [(dict(p.attributes), p.value) for m in found if m.name == name for p in m.data.data_points]

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from backspan import config
+from backspan._assets import asset
 
 
 @pytest.mark.parametrize(("value", "on"), [("1", True), ("true", True), ("ON", True), ("content", True),
@@ -70,9 +71,9 @@ def test_without_a_folder_to_write_there_is_no_key(monkeypatch):
 
 
 def test_what_ships_is_found():
-    assert (config.asset("collector")).is_dir()
+    assert asset("collector").is_dir()
     with pytest.raises(FileNotFoundError):
-        config.asset("nothing-of-that-name")
+        asset("nothing-of-that-name")
 
 
 def test_boot_modules_import_nothing_but_the_standard_library():

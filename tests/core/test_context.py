@@ -9,11 +9,12 @@ import pytest
 import backspan
 from backspan import config, context, semconv
 from backspan._turns import Target
+from tests.support.answers import answered
 
 
-def answer(model="m", **more):
+def answer(model="m"):
     dims = context.dims(context.current(), model)
-    context.answered(Target("a" * 32, "b" * 16, 1, "resp-1", dims=dims, at=1.0), **more)
+    answered(Target("a" * 32, "b" * 16, 1, "resp-1", dims=dims, at=1.0))
 
 
 def only(spans):
@@ -45,7 +46,7 @@ def test_a_user_leaves_only_as_a_pseudonym(spans):
 
 
 @pytest.mark.parametrize(("said", "agreed"), [
-    (True, ("analytics", "improve")), (False, ()), ("contact", ("contact",)), (["improve"], ("improve",))])
+    (True, ("analytics", "improve")), (False, ("none",)), ("contact", ("contact",)), (["improve"], ("improve",))])
 def test_consent_can_be_said_in_several_ways(said, agreed):
     with backspan.session("c", consent=said):
         assert context.current().consent == agreed

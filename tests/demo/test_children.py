@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.processes import free_port
 
 from backspan.cli._demo.children import ChildFailed, Children, free_ports
 
@@ -34,7 +35,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_child_is_ready_when_it_answers_and_gone_after_the_block(tmp_path: Path) -> None:
-    port = free_ports(1)[0]
+    port = free_port()
     with Children(tmp_path) as children:
         command = [sys.executable, "-c", SERVER, str(port)]
         child = children.start("server", f"http://127.0.0.1:{port}", command, {}, tmp_path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.processes import hear_ctrl_c
 
 from backspan.cli import demo
 from backspan.cli._demo import cast
@@ -26,18 +27,13 @@ TIMEOUT_S = 240
 """Far above the minute it may take: a busy machine must not fail the test."""
 
 
-def _hear_ctrl_c() -> None:
-    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
 def started(tmp_path: Path, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """The demo, running; whatever happens it is ended afterwards."""
     env = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "80", "NO_COLOR": "1", **variables}
     process = subprocess.Popen(
         [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True, encoding="utf-8",
-        preexec_fn=_hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,
     )
     try:
         yield process

@@ -9,7 +9,7 @@ import pytest
 
 from backspan.cli._demo import report
 from backspan.cli._demo.screen import Paint
-from backspan.cli._demo.story import Story
+from backspan.cli._demo.story import Story, worst_first
 
 TURN = {
     "query": "Documents:\n[a] b.\n\nQuestion: How long are gift cards valid?", "answer": "Sure! " + "3 years. " * 30,
@@ -58,6 +58,17 @@ def test_the_text_says_what_who_and_where(story: Story) -> None:
         "ab" * 16,
     ):  # fmt: skip
         assert said in " ".join(text.split()) or said in text, said
+
+
+def test_the_worst_turns_are_those_that_people_say_are() -> None:
+    """The check of the application may come a while after them, so that it would be chance which turns are shown."""
+    def turn(query: str, *sources: str) -> dict[str, Any]:
+        votes = [{"source": source, "polarity": "negative", "reasons": [], "correction": None} for source in sources]
+        return {"query": query, "answer": "", "conversation_id": "", "feedback": votes}
+
+    for late in ((), ("evaluator",)):
+        turns = [turn("b", "end_user", *late), turn("a", "end_user"), turn("c", "end_user", "implicit")]
+        assert [one["query"] for one in worst_first(turns)] == ["c", "a", "b"]
 
 
 def test_json_says_the_same(story: Story) -> None:

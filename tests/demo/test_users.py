@@ -62,9 +62,29 @@ def test_feedback_carries_the_token_and_nothing_empty() -> None:
     answered = users.Answered(visit, "a", "v1", {}, "tok", "down", ("inaccurate",), "It is 5.", asked_again=True)
     assert [
         {"token": "tok", "thumbs": "down", "reasons": ["inaccurate"], "correction": "It is 5."},
-        {"token": "tok", "name": "implicit_regenerate", "value": 1, "polarity": "negative"},
+        {"token": "tok", "name": "implicit_regenerate", "value": 1, "polarity": "negative",
+         "consent": {"analytics": True}},
     ] == answered.feedback()
     assert [] == users.Answered(visit, "a", "v1", {}, "tok").feedback()
+
+
+def test_ratings_say_whether_they_were_asked_for_and_signals_do_not() -> None:
+    visit = users.visits(0, 1, seed=7)[0]
+    answered = users.Answered(visit, "a", "v1", {}, "tok", "up", stars=5, gestures=("copy",), solicited=False)
+    said = [(body.get("name", ""), body.get("solicited")) for body in answered.feedback()]
+    assert said == [("", False), ("implicit_copy", None), ("", False)]
+
+
+def test_annoyed_users_come_by_themselves() -> None:
+    """More of the bad ratings than of the good ones are volunteered, and of both there are some of both."""
+    reply = {"prompt_version": "v2", "turn": {}, "feedback_token": "t"}
+    asked: dict[str | None, list[bool | None]] = {}
+    for visit in users.visits(0, 400, seed=7):
+        for answer in (f"{visit.facts[0]} [x]", "no"):
+            answered = users._read(visit, {**reply, "answer": answer}, random.Random(visit.seed))
+            asked.setdefault(answered.thumbs, []).append(answered.solicited)
+    up, down = (sum(map(bool, asked[thumbs])) / len(asked[thumbs]) for thumbs in ("up", "down"))
+    assert 0.2 < down < up - 0.1 < 0.7
 
 
 def _share_right(prompt: str) -> float:

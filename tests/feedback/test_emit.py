@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from backspan import semconv, telemetry
-from backspan.context import answered
 from backspan.feedback import series
 from backspan.feedback.emit import deterministic_ids, emit, emit_span, judged_span
 from backspan.feedback.model import parse, revise
+from tests.support.answers import answered
 
 from .conftest import DIMS, NOW, SPAN_ID, TRACE_ID, target
 
@@ -113,7 +113,8 @@ def test_metrics_carry_the_dimensions_and_an_exemplar_of_the_judged_span(out):
     expected = {
         semconv.FEEDBACK: {"name": "user_thumbs", "polarity": "negative", "op": "add", "source": "end_user",
                            "age": "le_1h"},
-        semconv.FEEDBACK_REASONS_METRIC: {"name": "user_thumbs", "reason": "old", "op": "add", "source": "end_user"},
+        semconv.FEEDBACK_REASONS_METRIC: {"name": "user_thumbs", "polarity": "negative", "op": "add",
+                                          "source": "end_user", "age": "le_1h", "reason": "old"},
         semconv.FEEDBACK_SCORE_METRIC: {"name": "user_thumbs", "source": "end_user"},
         semconv.FEEDBACK_DELAY_METRIC: {"name": "user_thumbs", "source": "end_user"},
     }
@@ -126,6 +127,41 @@ def test_metrics_carry_the_dimensions_and_an_exemplar_of_the_judged_span(out):
     (delay,) = collected[semconv.FEEDBACK_DELAY_METRIC]
     assert isinstance(delay, HistogramDataPoint)
     assert (delay.sum, delay.explicit_bounds) == (60.0, semconv.DELAY_BUCKETS)
+
+
+SOLICITED = (semconv.LABEL_NAME, semconv.LABEL_POLARITY, semconv.LABEL_SOLICITED)
+
+
+def _asked(out):
+    points = out.points(semconv.FEEDBACK_SOLICITED_METRIC)
+    return {tuple(point.attributes[key] for key in SOLICITED): point.value for point in points}
+
+
+@pytest.mark.parametrize(("solicited", "label"), [(True, "asked"), (False, "volunteered")])
+def test_a_judgement_says_whether_it_was_asked_for(out, solicited, label):
+    emit(feedback(thumbs=False, solicited=solicited))
+    (span,) = out.spans
+    for attributes in (span.attributes, span.events[0].attributes, out.logs[0].attributes):
+        assert attributes["backspan.feedback.solicited"] is solicited
+    (point,) = out.points(semconv.FEEDBACK_SOLICITED_METRIC)
+    assert dict(point.attributes) == {"name": "user_thumbs", "polarity": "negative", "solicited": label} | DIMS
+    assert exemplars([point]) == {(TRACE_ID, SPAN_ID)}
+
+
+def test_only_first_judgements_of_users_are_counted_as_asked_for(out):
+    first = feedback(thumbs=True, solicited=True)
+    emit(first)
+    emit(feedback(last=first, thumbs=False, solicited=True))
+    emit(feedback(stars=5))
+    emit(feedback(name="review_correct", value=True, solicited=True))
+    assert _asked(out) == {("user_thumbs", "positive", "asked"): 1}
+
+
+def test_how_a_judgement_came_about_is_no_part_of_it(out):
+    first = feedback(thumbs=True, solicited=True)
+    again, receipt = revise(first, parse({"thumbs": True, "solicited": False})[0], target(), "ada", NOW)
+    assert (again, receipt.status) == (None, "unchanged")
+    assert feedback(last=first, thumbs=True, retract=True).solicited is True
 
 
 def test_absent_dimensions_are_empty_labels(out):
@@ -184,6 +220,19 @@ def test_what_people_wrote_leaves_redacted_and_only_with_content(out, setenv, co
     assert ("It is" in sent) is content
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_what_was_masked_in_what_people_wrote_is_counted_on_the_span(out, setenv, content):
+    setenv(BACKSPAN="content" if content else "1")
+    emit(feedback(thumbs=False, comment="ask ada@example.com or bo@example.com, 10.1.2.3"))
+    emit(feedback(correction="It is cy@example.com"))
+    emit(feedback(thumbs=False))
+    counted = {"backspan.redaction.entities.email": 2, "backspan.redaction.entities.ip": 1}
+    assert [{key: value for key, value in span.attributes.items() if key.startswith(semconv.REDACTION_ENTITIES)}
+            for span in out.spans] == ([counted, {"backspan.redaction.entities.email": 1}, {}] if content else [{}] * 3)
+    assert [semconv.REDACTION_POLICY in span.attributes for span in out.spans] == [content, content, False]
+    assert not any(key.startswith("backspan.redaction") for key in out.spans[0].events[0].attributes)
+
+
 def test_a_span_sent_twice_is_the_same_span(out):
     one = feedback()
     emit_span(one, telemetry.feedback_tracer())
@@ -222,6 +271,16 @@ def test_every_series_of_a_cohort_starts_at_zero(out):
     emit(feedback())
     assert len(out.points(semconv.FEEDBACK)) == 12
     assert [dict(p.attributes)["polarity"] for p in out.points(semconv.FEEDBACK) if p.value] == ["negative"]
+
+
+def test_votes_that_were_asked_for_start_at_zero_too(out):
+    series.open_series(DIMS)
+    emit(feedback(thumbs=False, solicited=False))
+    assert _asked(out) == {
+        (name, polarity, said): int((name, polarity, said) == ("user_thumbs", "negative", "volunteered"))
+        for name in ("user_thumbs", "user_stars") for polarity in ("negative", "positive")
+        for said in ("asked", "volunteered")}
+    assert len(out.points(semconv.FEEDBACK_SOLICITED_METRIC)) == 8
 
 
 def test_the_first_answer_of_a_cohort_opens_its_series(out):

@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from backspan import telemetry
-from backspan.context import answered
 from backspan.feedback import forward, record
 from backspan.feedback.forward import Forwarder
 from backspan.feedback.record import InvalidFeedback, feedback_token, record_feedback
+from tests.support.answers import answered
 
 from .conftest import DIMS, SPAN_ID, TRACE_ID, key, target
 
@@ -108,6 +108,12 @@ def test_falsy_values_are_sent_too(gateway):
     record_feedback((TRACE_ID, SPAN_ID), thumbs=False)
     first, second = sent(gateway)
     assert (first["value"], second["thumbs"]) == (0.0, False)
+
+
+def test_whether_it_was_asked_for_is_sent_where_it_was_said(gateway):
+    for said in (None, True, False):
+        record_feedback((TRACE_ID, SPAN_ID), thumbs=True, solicited=said)
+    assert [body.get("solicited", "absent") for body in sent(gateway)] == ["absent", True, False]
 
 
 def test_wrong_arguments_are_told_here(gateway):

@@ -111,7 +111,9 @@ def test_a_forked_child_sends_its_own_votes_and_no_others(tmp_path):
     done = run("""
     import os, urllib.request, warnings
     import backspan
+    from backspan.feedback import forward
     from backspan.feedback.forward import forwarder
+    forward.TIMEOUT_S = 60.0  # the gateway holds the first vote until the child has been made
     backspan.record_feedback("resp_parent", thumbs=True)
     warnings.simplefilter("ignore")  # Python 3.12 warns of forks in processes with threads
     child = os.fork()
@@ -122,6 +124,7 @@ def test_a_forked_child_sends_its_own_votes_and_no_others(tmp_path):
         sent = backspan.flush(30)
         os._exit(0 if sent else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    backspan.flush(30)
     """, tmp_path, BACKSPAN_GATEWAY_URL=gateway.url, OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none")
     gateway.shutdown()
     gateway.server_close()

@@ -11,9 +11,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import backspan
 from backspan import context, semconv, telemetry
-from backspan.context import Target, answered
+from backspan.context import Target
 from backspan.feedback.record import InvalidFeedback, feedback_token, record_feedback
 from backspan.feedback.token import InvalidToken, read
+from tests.support.answers import answered
 
 from .conftest import DIMS, SPAN_ID, TRACE_ID, key, target
 

@@ -10,6 +10,7 @@ import pytest
 
 from backspan import config, semconv
 from backspan.feedback.model import InvalidFeedback
+from backspan.feedback.seal import Broken, Ring
 from backspan.feedback.token import PREFIX, TTL_S, InvalidToken, mint, read
 
 from .conftest import DIMS, NOW, SPAN_ID, TRACE_ID, key, target
@@ -38,6 +39,7 @@ def test_an_answer_without_dimensions_stays_without():
 @pytest.mark.parametrize("fields", [
     {"trace_id": None, "span_id": None}, {"response_id": None}, {"turn_id": "other"}, {"turn_id": None},
     {"trace_id": None, "span_id": None, "response_id": None, "turn_id": None, "at": None},
+    {"trace_id": "of no usual form", "span_id": "ab", "trace_flags": 255}, {"at": 0.0}, {"at": NOW - 0.25},
     {"conversation_id": "日本語 ✓"},
 ])
 def test_every_kind_of_target_comes_back(fields):
@@ -52,9 +54,11 @@ def test_a_full_token_has_about_four_hundred_characters_fit_for_a_url():
 
 
 def test_nothing_can_be_read_from_a_token():
-    token = mint(target(), rater=PERSON)
-    raw = base64.urlsafe_b64decode(token.removeprefix(PREFIX))
-    for secret in (TRACE_ID, SPAN_ID, "chatcmpl-1", "gpt-5-mini", "support", PERSON, "c-1"):
+    token = mint(target(conversation_id="conversation-1"), rater=PERSON)
+    text = token.removeprefix(PREFIX)
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # None so short that chance writes it into a few hundred letters.
+    for secret in (TRACE_ID, SPAN_ID, "chatcmpl-1", "gpt-5-mini", "support", PERSON, "conversation-1"):
         assert secret not in token
         assert secret.encode() not in raw
         assert secret.encode() not in bytes.fromhex(raw.hex())
@@ -86,9 +90,54 @@ def test_a_token_is_for_its_audience():
 
 def test_a_changed_token_is_forged_wherever_it_was_changed():
     token, draw = mint(target()), random.Random(7)
-    for place in range(len(PREFIX), len(token) - 3):  # the last characters may hold bits that base64 ignores
+    for place in range(len(PREFIX), len(token)):
         other = draw.choice([c for c in "ABCXYZabcxyz019" if c != token[place]])
         assert reason(token[:place] + other + token[place + 1:]) == "forged"
+
+
+SPELLINGS = [
+    lambda text: text + "=", lambda text: text + "\n", lambda text: text[:9] + "!" + text[9:],
+    lambda text: text.replace("-", "+").replace("_", "/"),
+]
+
+
+def _spelled_once(token):
+    """Tells whether no text but ``token`` itself opens; a limit by token counts texts."""
+    last = [token[:-1] + chr(code) for code in range(33, 127)]
+    for text in {*last, *(spell(token) for spell in SPELLINGS)} - {token}:
+        try:
+            read(text)
+        except InvalidToken:
+            continue
+        return False
+    return True
+
+
+@pytest.mark.parametrize("length", range(6))
+def test_a_token_has_one_spelling(length):
+    assert _spelled_once(mint(target(conversation_id="c" * length)))
+
+
+def test_a_second_spelling_is_noticed(monkeypatch):
+    """The twin of the test above: base64 as the library reads it passes over some letters."""
+    whole = Ring.open
+
+    def lax(ring, text):
+        try:
+            raw = base64.urlsafe_b64decode(text.removeprefix(PREFIX) + "==")
+        except ValueError:
+            raise Broken from None
+        return whole(ring, PREFIX + base64.urlsafe_b64encode(raw).decode().rstrip("="))
+
+    monkeypatch.setattr(Ring, "open", lax)
+    assert not all(_spelled_once(mint(target(conversation_id="c" * length))) for length in range(3))
+
+
+def test_a_sealed_text_is_of_its_prefix():
+    ring, other = Ring([key()], "bs1."), Ring([key()], "bs2.")
+    assert ring.open(ring.seal(b"said")) == b"said"
+    with pytest.raises(Broken):
+        other.open("bs2." + ring.seal(b"said").removeprefix("bs1."))
 
 
 @pytest.mark.parametrize("text", [
@@ -136,7 +185,7 @@ def test_where_no_key_can_be_kept_it_is_said_once_and_no_token_made(setenv, capl
 
 
 def test_without_the_package_the_pip_line_is_said_once(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
     assert (mint(target()), mint(target())) == (None, None)
     assert caplog.text.count("pip install 'backspan[server]'") == 1
     assert reason("bs1." + "A" * 60) == "unavailable"
@@ -164,6 +213,4 @@ def test_processes_that_start_together_make_one_key_for_their_owner_alone(tmp_pa
 
 
 def _opens(keys, token):
-    from cryptography.fernet import Fernet
-
-    return bool(Fernet(keys.strip()).decrypt(token.removeprefix(PREFIX).encode()))
+    return bool(Ring([keys.strip()], PREFIX).open(token))

@@ -31,7 +31,7 @@ def verdict(**given):
     ({"name": "review_correct", "value": True}, ("review_correct", 1.0, "pass", "positive", "reviewer")),
     ({"name": "user_preference", "label": "loss"}, ("user_preference", None, "loss", "negative", "end_user")),
     ({"name": "implicit_copy", "value": 1, "polarity": "positive"},
-     ("implicit_copy", 1.0, None, "positive", "implicit")),
+     ("implicit_copy", 1.0, "rule-1", "positive", "implicit")),
     ({"name": "outcome_resolved", "value": False, "source": "operator"},
      ("outcome_resolved", 0.0, "fail", "negative", "operator")),
 ])
@@ -57,6 +57,12 @@ def test_the_source_can_be_forced():
     assert parse({"thumbs": True, "source": "reviewer"}, source="end_user")[0].source == "end_user"
 
 
+@pytest.mark.parametrize(("given", "said"), [({}, None), ({"solicited": None}, None), ({"solicited": True}, True),
+                                             ({"solicited": False}, False)])
+def test_all_verdicts_of_a_call_were_asked_for_or_none_was(given, said):
+    assert [one.solicited for one in parse({"thumbs": True, "stars": 5, **given})] == [said, said]
+
+
 def test_only_allowed_names_pass():
     assert len(parse({"thumbs": True, "stars": 5}, names=["user_*"])) == 2
     with pytest.raises(InvalidFeedback, match="name: user_stars is not allowed"):
@@ -71,7 +77,7 @@ def test_with_retract_the_name_is_enough():
 @pytest.mark.parametrize(("given", "field"), [
     ({}, "thumbs"),
     ({"comment": "only words"}, "thumbs"),
-    ({"retract": True}, "thumbs"),
+    ({"retract": True}, "name"),
     ({"thumbs": 1}, "thumbs"),
     ({"thumbs": "yes"}, "thumbs"),
     ({"thumbs": []}, "thumbs"),
@@ -114,6 +120,9 @@ def test_with_retract_the_name_is_enough():
     ({"thumbs": True, "source": "robot"}, "source"),
     ({"thumbs": True, "source": ["end_user"]}, "source"),
     ({"thumbs": True, "retract": "yes"}, "retract"),
+    ({"thumbs": True, "solicited": "true"}, "solicited"),
+    ({"thumbs": True, "solicited": 1}, "solicited"),
+    ({"name": "evaluator_x", "value": 1, "solicited": {}}, "solicited"),
     ({"thumbs": True, "thumb": True}, "thumb"),
     ({"thumbs": True, "<script>": True}, "payload"),
 ])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from pathlib import Path
 
 import openai
 import pytest
@@ -19,6 +18,7 @@ import backspan.instrument
 import backspan.redact
 from backspan import _guard, config, context, telemetry
 from backspan.instrument import _call, _content, _outcome
+from tests.support.conventions import FOLDER, attribute_problems, content_problems
 from tests.support.openai_server import OpenAIServer
 
 MESSAGES = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "one two three"}]
@@ -48,6 +48,7 @@ class Seen:
 
     def metrics(self) -> dict[str, list]:
         """Data points by instrument name."""
+        self.reader.collect()  # a new series of ours is 0 the first time
         data = self.reader.get_metrics_data()
         found: dict[str, list] = {}
         for resource in data.resource_metrics if data else []:
@@ -82,10 +83,14 @@ def clean(monkeypatch, tmp_path):
 
 @pytest.fixture
 def seen():
+    """What the test records; whatever that is, its names, types and contents are the conventions'."""
     kept = Seen()
     telemetry._state.tracer_provider = kept.provider
     telemetry._state.meter_provider = kept.meters
-    return kept
+    yield kept
+    found = [problem for span in kept.spans for check in (attribute_problems, content_problems)
+             for problem in check(dict(span.attributes))]
+    assert found == []
 
 
 @pytest.fixture
@@ -124,12 +129,8 @@ async def async_client(server, **more):
 @pytest.fixture
 def schema():
     """The conventions' JSON schema of a content attribute, read where the environment says they are."""
-    import os
-
-    folder = Path(os.environ.get("BACKSPAN_CONFORMANCE", Path(__file__).parents[3] / "shared" / "conformance"))
-
     def read(name: str) -> dict:
-        return json.loads((folder / f"{name}.json").read_text())
+        return json.loads((FOLDER / f"{name}.json").read_text())
 
     return read
 

@@ -112,7 +112,7 @@ def test_embeddings(client, patched):
     assert got["gen_ai.usage.input_tokens"] == 3
     assert (got["backspan.input.message.count"], got["backspan.input.characters"]) == (2, 4)
     assert "gen_ai.request.encoding_formats" in got
-    ours = [name for name in metrics if not name.startswith("backspan.feedback")]
+    ours = [name for name in metrics if not name.startswith(("backspan.feedback", "backspan.plugin"))]
     assert ours == ["gen_ai.client.operation.duration"]
 
 
@@ -128,28 +128,6 @@ def test_embeddings_of_tokens_and_async(server, patched):
 
 
 # --- who answers ----------------------------------------------------------------------------------------------------
-HOSTS = {
-    "https://api.openai.com/v1": "openai", "https://eu.api.openai.com/v1": "openai",
-    "https://x.openai.azure.com/openai": "azure.ai.openai", "https://api.groq.com/openai/v1": "groq",
-    "https://api.deepseek.com": "deepseek", "https://api.mistral.ai/v1": "mistral_ai", "https://api.x.ai/v1": "x_ai",
-    "https://api.perplexity.ai": "perplexity", "https://europe-west1-aiplatform.googleapis.com/v1": "gcp.vertex_ai",
-    "https://generativelanguage.googleapis.com/v1beta/openai/": "gcp.gemini", "http://vllm:8000/v1": "openai",
-    "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1": "aws.bedrock",
-    "https://notgroq.com/api.groq.com": "openai",
-}
-
-
-@pytest.mark.parametrize("url", HOSTS)
-def test_provider_by_host(url):
-    from backspan.instrument._providers import service_of
-
-    with openai.OpenAI(base_url=url, api_key="k") as client:
-        got = service_of(client, client.base_url).attributes
-    assert got["gen_ai.provider.name"] == HOSTS[url]
-    assert got["server.address"] == client.base_url.host
-    assert got["server.port"] == (8000 if "8000" in url else 443)
-
-
 def test_azure_by_class(server, patched):
     with openai.AzureOpenAI(azure_endpoint=server.base_url.removesuffix("/v1"), api_key="k", api_version="1") as client:
         client.chat.completions.create(model="gpt-x", messages=[])

@@ -26,18 +26,20 @@ class Row:
         return "-".join([*self.requirements, *([f"py{self.python}"] if self.python else [])])
 
 
-NEWEST = Row(("openai<4",))
+TOOLS = ("pytest>=8.3,<10", "trio>=0.27", "jsonschema>=4.23")
+"""What the tests of the contract need beside the client."""
+NEWEST = Row(("openai[realtime]<4",))
 ROWS = (
     Row(("openai==1.26.0", "httpx<0.28")),
     Row(("openai==1.40.0", "httpx<0.28")),
-    Row(("openai==1.66.0",)),
-    Row(("openai==1.109.1",)),
-    Row(("openai==2.54.0",)),
-    Row(("openai==3.0.0",)),
+    Row(("openai[realtime]==1.66.0",)),
+    Row(("openai[realtime]==1.109.1",)),
+    Row(("openai[realtime]==2.54.0",)),
+    Row(("openai[realtime]==3.0.0",)),
     NEWEST,
-    Row(("openai<4",), "3.10"),
-    Row(("openai<4",), "3.12"),
-    Row(("openai<4",), "3.13"),
+    Row(("openai[realtime]<4",), "3.10"),
+    Row(("openai[realtime]<4",), "3.12"),
+    Row(("openai[realtime]<4",), "3.13"),
 )
 
 
@@ -70,10 +72,10 @@ def build(row: Row, python: str, wheel: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         _run(python, "-m", "venv", folder)
         _pip(inner, "install", "--upgrade", "pip")
-        _pip(inner, "install", wheel, *row.requirements)
         ready.touch()
     _pip(inner, "install", "--force-reinstall", "--no-deps", wheel)
-    _pip(inner, "install", wheel, *row.requirements)  # what the wheel needs may have changed
+    # What the wheel needs may have changed, and the newest client is newer than it was.
+    _pip(inner, "install", "--upgrade", wheel, *row.requirements, *TOOLS)
     return inner
 
 

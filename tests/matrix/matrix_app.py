@@ -2,6 +2,7 @@
 
 import asyncio
 
+import matrix_resources
 import openai
 
 ASK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is my parcel?"}]
@@ -89,6 +90,7 @@ def main():
     with openai.OpenAI() as client:
         if hasattr(client, "responses"):  # last, so that the numbers of the answers before are the same in all versions
             responses(client)
+        matrix_resources.run(client)
 
 
 main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from backspan.rules.oracle import STALE, Labels, labels_of
+from backspan.rules.oracle_counting import STALE, Labels, labels_of
 
 STEP = 10
 """Seconds between scrapes."""

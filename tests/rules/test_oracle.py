@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.rules.documents import given
 
-from backspan.rules.oracle import STALE, Counter, Oracle, labels_of
-from backspan.rules.spec import load
+from backspan.rules.oracle import Oracle
+from backspan.rules.oracle_counting import STALE, Counter, labels_of
+from backspan.rules.spec import parse
 
-SPEC = load()
+SPEC = parse(given())
 """Evaluations every 15 s, a look-back of 6 h."""
 HOUR = 3600
 

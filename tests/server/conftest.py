@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ import pytest
 from backspan import config, semconv
 from backspan.context import Target
 from backspan.feedback.token import mint
+from tests.support import databases
+from tests.support.held import hold
 from tests.support.processes import environment
 
 KEY = "aGVsbG8gdGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgISE="
@@ -30,7 +33,10 @@ TARGET = {"trace_id": TRACE, "span_id": SPAN}
 
 @dataclass
 class Server:
-    """One server process. `start` may be called again after `kill` or `stop`: same database, same port."""
+    """One server process. `start` may be called again after `kill` or `stop`: same database, same port.
+
+    The port is held for as long as there is this object: while the process is away, nobody else gets it.
+    """
 
     command: str
     arguments: list[str]
@@ -41,19 +47,26 @@ class Server:
     _reader: threading.Thread | None = None
 
     def start(self) -> Server:
-        port = urlsplit(self.url).port or 0
-        command = [sys.executable, "-m", "backspan", self.command, "--port", str(port), *self.arguments]
-        self.process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
+        port = urlsplit(self.url).port or self._port()
+        self.process = subprocess.Popen(self.command_line(port), env=self.env, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         self.lines.append(line)
         if "http://" not in line:
             self._read(self.process.stderr)
-            self.process.wait(20)
+            self.process.wait(60)
             raise RuntimeError("".join(self.lines))
         self.url = line.split(",")[0].split(": ", 1)[1]
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         return self
+
+    def _port(self) -> int:
+        held = ExitStack()
+        weakref.finalize(self, held.close)
+        return held.enter_context(hold())
+
+    def command_line(self, port: int) -> list[str]:
+        return [sys.executable, "-m", "backspan", self.command, "--port", str(port), *self.arguments]
 
     def _read(self, stream):
         with stream:
@@ -71,14 +84,14 @@ class Server:
         return self._end()
 
     def _end(self) -> int:
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         if self._reader is not None:
-            self._reader.join(20)
+            self._reader.join(60)
         return code
 
     def request(self, method, path, body=None, headers=()):
         """(status, headers, body as bytes)."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
         sent = json.dumps(body).encode() if isinstance(body, dict | list) else body
         given = {"Content-Type": "application/json"} if sent is not None else {}
         try:
@@ -100,7 +113,7 @@ class Server:
         return self.request("GET", "/metrics", headers=accept)[2].decode()
 
 
-def until(question, seconds=20):
+def until(question, seconds=60):
     """Ask until the answer is true, and return it; a deadline, not a duration, decides."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
@@ -117,7 +130,10 @@ def servers(tmp_path_factory):
         def make(command="up", *arguments, folder: Path | None = None, **env):
             folder = folder or tmp_path_factory.mktemp(command)
             said = environment(BACKSPAN_DATA_DIR=str(folder), BACKSPAN_TOKEN_KEYS=KEY, **env)
-            server = Server(command, list(arguments), said)
+            file = folder / f"{command}.db"
+            place = databases.arguments(file) if databases.on_postgresql() and "--db" not in arguments else []
+            server = Server(command, [*place, *arguments], said)
+            stack.callback(databases.drop, file)
             stack.callback(server.stop)
             return server
 

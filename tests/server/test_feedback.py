@@ -16,6 +16,11 @@ def _stored(server):
     return server.json("/api/feedback?limit=500")[1]["feedback"]
 
 
+def _revisions(server):
+    """What changes by a vote, and by nothing else."""
+    return [(vote["id"], vote["version"], vote["value"]) for vote in _stored(server)]
+
+
 def test_a_vote_its_change_and_its_end_by_token(up):
     held = token(1)
     first = up.vote({"thumbs": "up"}, Backspan_Token=held)
@@ -30,6 +35,17 @@ def test_a_vote_its_change_and_its_end_by_token(up):
     assert up.json("/v1/feedback", Backspan_Token=held)[1]["feedback"] == []
     again = up.vote({"name": "user_thumbs"}, method="DELETE", Backspan_Token=held)
     assert (again[0], again[1]["status"]) == (200, "unchanged")
+
+
+def test_a_form_is_told_what_was_marked_and_agreed_to(up):
+    held, quote = token(6), {"text": "two years", "start": 3, "end": 12}
+    up.vote({"correction": "Three years.", "quote": quote, "consent": {"improve": True}, "token": held})
+    up.vote({"thumbs": "up", "token": held})
+    shown = {one["name"]: one for one in up.json("/v1/feedback", Backspan_Token=held)[1]["feedback"]}
+    told = {name: (one["quote"], one["consent"]) for name, one in shown.items()}
+    assert told == {"user_correction": (quote, {"improve": True}), "user_thumbs": (None, None)}
+    assert up.vote({"correction": "Three years.", "quote": quote, "consent": {"improve": False}, "token": held})[1][
+        "status"] == "change"
 
 
 def test_several_judgements_in_one_request(up):
@@ -50,10 +66,10 @@ def test_an_unknown_response_id_is_accepted_as_unresolved(up):
 
 
 def test_get_never_writes(up):
-    before = _stored(up)
+    before = _revisions(up)
     status, answer = up.json(f"/v1/feedback?trace_id={TRACE}&span_id={SPAN}&thumbs=up&rater=nobody")
     assert (status, answer["feedback"]) == (200, [])
-    assert _stored(up) == before
+    assert _revisions(up) == before
 
 
 def test_whoever_holds_a_token_cannot_call_himself_a_reviewer(up):
@@ -121,6 +137,11 @@ BAD = {
     "a name outside of the families": ({"name": "quality", "value": 1}, 422, "name"),
     "an infinite value": ({"name": "user_x", "value": 1e400}, 400, None),
     "a value beyond all measure": ({"name": "user_x", "value": 10**30}, 422, "value"),
+    "a surface that is a sentence": ({"surface": "in the chat!"}, 422, "surface"),
+    "a variant that is a number": ({"ui_variant": 7}, 422, "ui_variant"),
+    "a share beyond the whole": ({"thumbs": None, "name": "implicit_copy", "value": 5}, 422, "value"),
+    "something to take back": ({"thumbs": None, "retract": True}, 422, "name"),
+    "something to skip": ({"thumbs": None, "skip": True}, 422, "name"),
     "an unknown source": ({"source": "boss"}, 422, "source"),
     "an unknown field": ({"verdict": "good"}, 422, "verdict"),
     "an unknown field with a private name": ({SECRET: 1}, 422, "payload"),
@@ -134,12 +155,12 @@ BAD = {
 def test_bad_input_is_told_precisely_and_nothing_is_stored(up, case):
     change, status, field = BAD[case]
     body = {"thumbs": "up", "target": TARGET, "rater": "bad input", **change}
-    before = _stored(up)
+    before = _revisions(up)
     found, headers, answer = up.request("POST", "/v1/feedback", body)
     problem = json.loads(answer)
     assert (found, headers["content-type"]) == (status, "application/problem+json")
     assert (problem["status"], problem.get("field")) == (status, field)
-    assert SECRET not in answer.decode() and _stored(up) == before
+    assert SECRET not in answer.decode() and _revisions(up) == before
 
 
 @pytest.mark.parametrize(("body", "kind", "status"), [
@@ -171,6 +192,11 @@ def test_methods_and_paths_that_are_not_there(up):
     for method, path, status in (("PATCH", "/v1/feedback", 405), ("GET", "/nothing", 404), ("GET", "/v1/traces", 405)):
         found, headers, _ = up.request(method, path)
         assert (found, headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_wrong_method_is_told_the_right_ones(up):
+    _, headers, _ = up.request("PATCH", "/v1/feedback")
+    assert set(headers["allow"].split(", ")) == {"GET", "HEAD", "POST", "PUT", "DELETE"}
 
 
 def test_nothing_with_content_was_logged(up):

@@ -10,7 +10,7 @@ from backspan import semconv
 from tests.support.otlp_sink import OtlpSink
 from tests.support.processes import environment
 
-from .conftest import token
+from .conftest import KEY, token
 
 
 def test_accepted_votes_become_feedback_spans_once(servers):
@@ -83,6 +83,16 @@ def test_a_busy_port_is_said_in_one_line(tmp_path):
 def test_a_gateway_without_keys_stays_on_this_machine(tmp_path):
     said = _refused("gateway", "--host", "0.0.0.0", "--port", "0", BACKSPAN_DATA_DIR=str(tmp_path))
     assert "BACKSPAN_TOKEN_KEYS" in said and "BACKSPAN_API_KEY" in said
+
+
+@pytest.mark.parametrize("command", ["up", "gateway"])
+@pytest.mark.parametrize("where", ["BACKSPAN_TOKEN_KEYS", "token.key"])
+def test_a_key_that_cannot_be_used_is_told_and_not_shown(command, where, tmp_path):
+    """It would start otherwise, and refuse every token."""
+    more = {"BACKSPAN_TOKEN_KEYS": f"{KEY},my-secret"} if where != "token.key" else {}
+    (tmp_path / "token.key").write_text("my-secret")
+    said = _refused(command, "--port", "0", BACKSPAN_DATA_DIR=str(tmp_path), **more)
+    assert where in said and "32 bytes" in said and "my-secret" not in said
 
 
 def test_a_gateway_with_keys_may_listen_elsewhere(servers):

@@ -3,10 +3,15 @@
 import json
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from backspan import semconv
+from backspan.server.metrics import _Snapshot
+from backspan.server.problems import Problem
+from backspan.server.rejections import Rejections
+from backspan.store.counters import Series
 
 from .conftest import DIMS, token
 from .test_otlp import request_json, span_json
@@ -93,7 +98,7 @@ def test_counters_survive_a_restart(server):
 
 def test_a_gateway_does_not_count_what_applications_count_themselves(servers):
     gateway = servers("gateway", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9").start()
-    gateway.request("POST", "/v1/traces", request_json(span_json(1)))
+    gateway.request("POST", "/v1/traces", request_json(span_json(1), scope="backspan"))
     said = {semconv.FEEDBACK_ID: "a" * 32, semconv.FEEDBACK_OP: "add", semconv.EVALUATION_NAME: "user_thumbs",
             semconv.FEEDBACK_POLARITY: "negative"}
     attributes = [{"key": key, "value": {"stringValue": value}} for key, value in said.items()]
@@ -103,5 +108,23 @@ def test_a_gateway_does_not_count_what_applications_count_themselves(servers):
     for _ in range(3):
         assert _samples(gateway, semconv.PROM_ANSWERS) == []
         assert sum(s.value for s in _samples(gateway, semconv.PROM_FEEDBACK)) == 0
+    gateway.request("POST", "/v1/traces", request_json(span_json(3)))  # the twin: a sender that counts nothing
+    assert len(_samples(gateway, semconv.PROM_ANSWERS)) == 1
     assert len(gateway.json("/api/feedback")[1]["feedback"]) == 1
-    assert gateway.json("/api/charts")[1] == {"evaluated_by": "prometheus", "charts": []}
+    charts = gateway.json("/api/charts")[1]
+    assert (charts["evaluated_by"], charts["charts"]) == ("prometheus", [])
+
+
+def _lines(series):
+    rejections = Rejections()
+    rejections.count("/v1/feedback", Problem(429, "too many"))
+    text = generate_latest(_Snapshot(series, rejections)).decode()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_a_replica_that_shows_no_counts_shows_what_it_refused():
+    """Refusals are those of one process, so every replica has its own; Prometheus says whose they are."""
+    assert f'{semconv.PROM_FEEDBACK_REJECTED}{{reason="rate"}} 1.0' in _lines(None)
+    assert all(line.startswith(semconv.PROM_FEEDBACK_REJECTED) and "instance" not in line for line in _lines(None))
+    counted = Series(semconv.PROM_ANSWERS, {}, 3.0, None, False, 3.0)
+    assert {line for line in _lines([counted]) if not line.startswith(semconv.PROM_FEEDBACK_REJECTED)}

@@ -90,8 +90,8 @@ def test_feedback_of_an_application_without_a_gateway(up, tracer, monkeypatch):
     monkeypatch.setattr(telemetry._state, "tracer_provider", provider)
     monkeypatch.setattr(telemetry._state, "meter_provider", MeterProvider(shutdown_on_exit=False))
     sink, target = MemorySink(emitter=emit), Target(trace_id, "b7ad6b7169203331", 1, dims=DIMS, at=time.time() - 9)
-    for said in ({"thumbs": True}, {"thumbs": False, "comment": "too short"}, {"thumbs": False, "retract": True},
-                 {"thumbs": False}):
+    for said in ({"thumbs": True, "solicited": True}, {"thumbs": False, "comment": "too short"},
+                 {"thumbs": False, "retract": True}, {"thumbs": False}):
         sink.put(parse(said)[0], target, "someone", time.time())
     provider.shutdown()
     [vote] = up.json(f"/api/feedback?trace_id={trace_id}")[1]["feedback"]
@@ -100,6 +100,7 @@ def test_feedback_of_an_application_without_a_gateway(up, tracer, monkeypatch):
     revisions = up.json(f"/api/feedback/{vote['id']}")[1]["revisions"]
     assert [(one["op"], one["comment"]) for one in revisions] == [
         ("add", None), ("change", "too short"), ("retract", "too short"), ("change", None)]
+    assert [one["solicited"] for one in revisions] == [True, None, None, None]
 
 
 def test_metrics_and_logs_are_taken(up, tracer):
@@ -117,18 +118,24 @@ def test_metrics_and_logs_are_taken(up, tracer):
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
+BEGAN = int(time.time()) - 3600
+"""Unix seconds: of late, for a server forgets what is older than some days."""
+
+
 def span_json(number, **fields):
     attributes = [{"key": semconv.OPERATION_NAME, "value": {"stringValue": "chat"}},
                   {"key": semconv.REQUEST_MODEL, "value": {"stringValue": "m-json"}}]
     span = {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "parentSpanId": "", "name": "chat m-json",
-            "kind": 3, "startTimeUnixNano": "1795000000000000000", "endTimeUnixNano": "1795000001000000000",
+            "kind": 3, "startTimeUnixNano": f"{BEGAN}000000000", "endTimeUnixNano": f"{BEGAN + 1}000000000",
             "attributes": attributes, "unknownField": {"a": 1}}
     return {**span, **fields}
 
 
-def request_json(*spans):
+def request_json(*spans, scope=""):
+    """Spans of a service, made by no library of ours unless ``scope`` says so."""
     return {"resourceSpans": [{"resource": {"attributes": [
-        {"key": "service.name", "value": {"stringValue": "by-hand"}}]}, "scopeSpans": [{"spans": list(spans)}]}]}
+        {"key": "service.name", "value": {"stringValue": "by-hand"}}]},
+        "scopeSpans": [{"scope": {"name": scope}, "spans": list(spans)}]}]}
 
 
 def test_json_with_hex_ids(up):
@@ -147,6 +154,20 @@ def test_spans_with_unusable_ids_are_rejected_one_by_one(up):
     status, headers, answer = up.request("POST", "/v1/traces", message.SerializeToString(), PROTOBUF)
     assert (status, headers["content-type"]) == (200, "application/x-protobuf")
     assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
+
+
+def test_text_that_no_database_holds_is_stored_without_what_cannot_be(up):
+    """JSON may say NUL and half a surrogate pair with escapes; a span must not be refused for ever because of it."""
+    given = {semconv.OPERATION_NAME: "chat", semconv.RETRIEVAL_DOCUMENTS: r'[{"id": "a\u0000b\ud800c", "score": 0.5}]',
+             semconv.INPUT_MESSAGES: r'[{"role": "user", "parts": [{"type": "text", "content": "x\ud83d\u0000y"}]}]'}
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in given.items()]
+    ids = {"key": semconv.RETRIEVAL_DOCUMENT_IDS, "value": {"arrayValue": {"values": [{"stringValue": "p\0q"}]}}}
+    bodies = [request_json(span_json(0xABC5, attributes=attributes)),
+              request_json(span_json(0xABC6, attributes=[*attributes[:1], ids]))]
+    assert [up.request("POST", "/v1/traces", body)[0] for body in bodies] == [200, 200]
+    [turn], [other] = (up.json(f"/api/turns?trace_id={number:032x}")[1]["turns"] for number in (0xABC5, 0xABC6))
+    assert (turn["documents"], turn["query"]) == ([{"id": "ab?c", "score": 0.5}], "x?y")
+    assert other["documents"] == [{"id": "pq"}]
 
 
 BAD_FEEDBACK = [{semconv.FEEDBACK_ID: "short"}, {semconv.FEEDBACK_VERSION: 0}, {semconv.FEEDBACK_OP: "shout"},
@@ -180,7 +201,7 @@ BOMB = gzip.compress(b"\0" * (MOST_OTLP + 1))
     ("/v1/traces", b"x", {"Content-Type": "text/plain"}, 415),
     ("/v1/traces", b"x", {"Content-Encoding": "br"}, 415),
     ("/v1/traces", b"not gzip", {"Content-Encoding": "gzip"}, 400),
-    ("/v1/traces", gzip.compress(b"x" * 1000)[:-10], {"Content-Encoding": "gzip"}, 400),
+    ("/v1/traces", gzip.compress(b"x" * 1000, mtime=0)[:-10], {"Content-Encoding": "gzip"}, 400),
     ("/v1/traces", BOMB, {"Content-Encoding": "gzip"}, 413),
     ("/v1/traces", zlib.compress(b"\0" * (MOST_OTLP + 1)), {"Content-Encoding": "deflate"}, 413),
     ("/v1/traces", None, {"Content-Length": str(MOST_OTLP + 1)}, 413),
@@ -190,6 +211,25 @@ def test_what_is_no_otlp_is_refused_as_otlp_says(up, path, body, headers, status
     assert found == status
     assert got["content-type"] == headers.get("Content-Type", "application/x-protobuf").replace(
         "text/plain", "application/x-protobuf")
+
+
+def nested(depth):
+    """One span, with an attribute that holds lists of pairs so deep."""
+    value = {"stringValue": "x"}
+    for _ in range(depth):
+        value = {"kvlistValue": {"values": [{"key": "a", "value": value}]}}
+    body = request_json(span_json(0xABC7))
+    body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].append({"key": "deep", "value": value})
+    return body
+
+
+@pytest.mark.parametrize(("depth", "status"), [(15, 200), (100, 400), (3000, 400)])
+def test_values_within_values_are_no_fault(up, depth, status):
+    head, foot = json.dumps(nested(1)).split('{"stringValue": "x"}')
+    opening, _, closing = json.dumps({"kvlistValue": {"values": [{"key": "a", "value": 0}]}}).partition("0")
+    body = head + opening * (depth - 1) + '{"stringValue": "x"}' + closing * (depth - 1) + foot
+    assert up.request("POST", "/v1/traces", body.encode(), {"Content-Type": "application/json"})[0] == status
+    assert up.json("/healthz")[0] == 200 and len(up.lines) == 1
 
 
 def test_nothing_sent_is_nothing_stored(up):

@@ -3,20 +3,29 @@
 import http.client
 import json
 import random
-import sqlite3
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 
-from .conftest import Server, token
+from tests.support import databases
+
+from .charting import NO_TICKETS
+from .conftest import Server, token, until
 
 POSTS, WORKERS = 1000, 8
 
 
-def _database(server: Server) -> Path:
-    return Path(server.env["BACKSPAN_DATA_DIR"]) / f"{server.command}.db"
+def _rows(server: Server, statement: str):
+    """What a statement finds, or changes, behind the server's back."""
+    engine = sa.create_engine(databases.at(Path(server.env["BACKSPAN_DATA_DIR"]) / f"{server.command}.db"))
+    with engine.begin() as conn:
+        done = conn.exec_driver_sql(statement)
+        rows = done.all() if done.returns_rows else []
+    engine.dispose()
+    return rows
 
 
 def _post_all(server: Server, tokens, answered, on_answer):
@@ -64,6 +73,15 @@ def test_kill_9_in_the_middle_of_a_thousand_posts_loses_nothing_answered(servers
     rest = [server.vote({"thumbs": False, "token": tokens[n]})[1]["id"] for n in range(POSTS) if n not in answered]
     assert len(_logged(server)) == len(set(_logged(server))) == POSTS == len(set(rest) | set(answered.values()))
     assert _counted(server) == POSTS
+    assert _charted(server) == POSTS
+
+
+def _charted(server):
+    """Ratings in the open window of the whole service and in what was learnt from the windows before."""
+    [service] = [cohort for cohort in server.json("/api/charts/thumbs_down")[1]["cohorts"]
+                 if cohort["partition"] == "service"]
+    assert service["phase"] == "learning" and service["ratings"] == POSTS
+    return service["window"]["n"] + service["learning"]["n"]
 
 
 def test_the_test_above_would_notice_a_lost_vote(servers):
@@ -71,32 +89,29 @@ def test_the_test_above_would_notice_a_lost_vote(servers):
     server = servers().start()
     kept = [server.vote({"thumbs": False, "token": token(n)})[1]["id"] for n in (1, 2)]
     server.kill()
-    with sqlite3.connect(_database(server)) as file:
-        file.execute("DELETE FROM vote_log WHERE id = ?", (kept[0],))
-    file.close()
+    _rows(server, f"DELETE FROM vote_log WHERE id = '{kept[0]}'")
     server.start()
     assert not set(kept) <= set(_logged(server))
 
 
 def _logged(server):
-    with sqlite3.connect(_database(server)) as file:
-        rows = [row[0] for row in file.execute("SELECT id FROM vote_log")]
-    file.close()
-    return rows
+    return [row[0] for row in _rows(server, "SELECT id FROM vote_log")]
 
 
 def _counted(server):
+    until(lambda: "\nbackspan_feedback_total{" in server.metrics())  # a replica waits until the killed one's lease ends
     for _ in range(3):
         text = server.metrics()
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
                if line.startswith("backspan_feedback_total{"))
 
 
-def test_a_detector_goes_on_where_it_stopped(servers):
+def test_a_detector_goes_on_where_it_stopped(servers, tmp_path):
     """Two servers get the same ratings, one of them killed on the way: same statistic, same alarm."""
     chance = random.Random(1)
     ratings = [chance.random() < (0.08 if n < 150 else 0.45) for n in range(260)]
-    steady, broken = servers().start(), servers().start()
+    (tmp_path / "spc.yaml").write_text(NO_TICKETS)
+    steady, broken = (servers("up", "--spec", str(tmp_path / "spc.yaml")).start() for _ in range(2))
     for n, bad in enumerate(ratings):
         for server in (steady, broken):
             assert server.vote({"thumbs": not bad, "token": token(n + 1)})[0] == 201
@@ -110,6 +125,38 @@ def test_a_detector_goes_on_where_it_stopped(servers):
     cohorts = [[(c["labels"], c["ratings"], c["bad"], c["statistic"], [p["n"] for p in c["points"]])
                 for c in state["cohorts"]] for state in states]
     assert cohorts[0] == cohorts[1]
+
+
+TICKETS = """
+version: 1
+interval: 1s
+charts:
+  - name: thumbs_down
+    indicator: thumbs_down
+    cohorts: {service: [service.name, deployment.environment.name]}
+    false_alarm_every: 100000
+    baseline: {kind: given, p0: 0.5}
+    window: 10s
+    keep_firing_for: 1h
+"""
+
+
+def test_a_ticket_is_still_there_after_kill_9(servers, tmp_path):
+    (tmp_path / "spc.yaml").write_text(TICKETS)
+    server = servers("up", "--spec", str(tmp_path / "spc.yaml")).start()
+    for n in range(24):  # enough of them in one window, wherever it ends
+        server.vote({"thumbs": False, "token": token(n + 1)})
+
+    def tickets():
+        return [alert for alert in server.json("/api/alerts")[1]["alerts"] if alert.get("rule") == "we_1"]
+
+    [before] = until(tickets)
+    server.kill()
+    server.start()
+    [after] = tickets()
+    # Ten bad ones are beyond three sigma, so the window that ends among the votes may be the one that says so.
+    assert (before["state"], before["fired"] % 10, before["window_bad"] >= 10) == ("firing", 0, True)
+    assert after == before
 
 
 def test_stopping_is_clean(servers):

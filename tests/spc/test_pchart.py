@@ -11,8 +11,10 @@ import pytest
 from backspan.spc.pchart import (
     Window,
     centre_line,
+    chart,
     laney_sigma_z,
     limits,
+    lower_tail,
     points_out,
     run_length,
     screen,
@@ -57,6 +59,14 @@ def test_points_out_of_the_orange_juice_data() -> None:
     assert points_out(cans(LATER), centre_line(cans(LATER))) == []
 
 
+def test_the_points_of_the_chart_are_its_limits_and_verdicts() -> None:
+    points = chart([Window(50, 15), Window(200, 70)], 0.2)
+    assert [(p.value, p.n, p.centre, p.out) for p in points] == [(0.3, 50, 0.2, False), (0.35, 200, 0.2, True)]
+    assert [(p.lower, p.upper) for p in points] == [(b.lower, b.upper) for b in (limits(0.2, 50), limits(0.2, 200))]
+    assert [i + 1 for i, p in enumerate(chart(cans(TRIAL))) if p.out] == [15, 23]
+    assert not any(p.out for p in chart(cans(TRIAL), sigma_z=laney_sigma_z(cans(TRIAL))))
+
+
 def test_phase_one_stops_after_two_passes() -> None:
     once, twice = screen(cans(TRIAL), passes=1), screen(cans(TRIAL))
     assert [i + 1 for i in once.removed] == [15, 23]
@@ -90,6 +100,22 @@ def test_exact_run_length_to_a_false_alarm(n: int, windows: float) -> None:
 def test_run_length_falls_with_the_rate_and_is_infinite_where_no_count_can_signal() -> None:
     assert run_length(0.10, 100, 0.15) < run_length(0.10, 100, 0.12) < run_length(0.10, 100)
     assert run_length(0.5, 4) == float("inf")
+
+
+def test_run_lengths_of_either_side() -> None:
+    """The lower limit at n = 200 is .0364, so 7 bad or fewer signal."""
+    up, down, both = (run_length(0.10, 200, side=side) for side in ("up", "down", "both"))
+    assert down == pytest.approx(1 / lower_tail(8, 200, 0.10))
+    assert 1 / both == pytest.approx(1 / up + 1 / down)
+    assert run_length(0.10, 200, 0.05, side="down") < down / 20
+    assert run_length(0.10, 20, side="down") == float("inf"), "a lower limit of 0 cannot be passed"
+    with pytest.raises(ValueError, match="side must be one of up, down, both, got 'left'"):
+        run_length(0.1, 20, side="left")  # type: ignore[arg-type]
+
+
+def test_lower_tail_by_hand() -> None:
+    assert lower_tail(1, 2, 0.5) == pytest.approx(0.25)
+    assert lower_tail(0, 3, 0.2) == 0.0 and lower_tail(9, 3, 0.2) == pytest.approx(1.0)
 
 
 def test_upper_tail_by_hand() -> None:

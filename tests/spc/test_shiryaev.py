@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from itertools import cycle
-from math import exp, inf, log, pi, sqrt
+from math import exp, inf, lgamma, log, pi, sqrt
 from random import Random
+from typing import Any
 
 import pytest
 
-from backspan.spc.shiryaev import MixtureSR, advance, log_mean_exp, threshold
+from backspan.spc.shiryaev import MixtureSR, Model, advance, log_mean_exp, threshold
 
 EVENTS = 400_000
 PROMISE = 1_000
@@ -219,3 +220,82 @@ def test_log_mean_exp_does_not_overflow() -> None:
 def test_bad_input_is_refused(call: object) -> None:
     with pytest.raises(ValueError):
         call()  # type: ignore[operator]
+
+
+# --- other families, falls, dispersion ------------------------------------------------------------------------------
+POISSON, FALLS, FEWER = Model("poisson"), Model(falls=True), Model("poisson", falls=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "p0", "ratio", "p1"),
+    [(Model(), 0.5, 3.0, 0.95), (FALLS, 0.5, 2.0, 0.25), (POISSON, 0.5, 3.0, 1.5), (FEWER, 4.0, 2.0, 2.0)],
+)
+def test_alternatives_by_family_and_direction(model: Model, p0: float, ratio: float, p1: float) -> None:
+    assert model.alternative(p0, ratio) == pytest.approx(p1)
+
+
+def test_the_likelihood_of_counts() -> None:
+    """Against the Poisson probability itself."""
+
+    def log_probability(x: int, mean: float) -> float:
+        return x * log(mean) - mean - lgamma(x + 1)
+
+    assert POISSON.llr(30, 7, 0.2, 0.3) == pytest.approx(log_probability(7, 9.0) - log_probability(7, 6.0))
+
+
+def test_dispersion_divides_the_evidence_of_a_step() -> None:
+    alone, spread = (MixtureSR(0.1, (2.0,), phi=phi).step(40, 12) for phi in (1.0, 2.0))
+    weight = log(40 / 10)
+    assert spread - weight == pytest.approx((alone - weight) / 2)
+
+
+def in_control(model: Model, p0: float, n: int, events: int, seed: int) -> int:
+    """False alarms in a stream at the accepted rate, restarted after each; promise 1,000 events."""
+    random, limit, found = Random(seed), threshold(1000, 10), 0
+    detector = MixtureSR(p0, model=model)
+    for _ in range(events // n):
+        if model.family == "binomial":
+            x = sum(random.random() < p0 for _ in range(n))
+        else:
+            x = _poisson(random, n * p0)
+        if detector.step(n, x) >= limit:
+            found, detector = found + 1, MixtureSR(p0, model=model)
+    return found
+
+
+def _poisson(random: Random, mean: float) -> int:
+    count, left = 0, random.expovariate(1.0)
+    while left < mean:
+        count, left = count + 1, left + random.expovariate(1.0)
+    return count
+
+
+@pytest.mark.parametrize("model", [Model(), FALLS, POISSON, FEWER], ids=str)
+def test_the_promise_holds_in_every_family_and_direction(model: Model) -> None:
+    """60,000 events, 60 alarms promised at most: 84 is the Poisson 99.9 % bound."""
+    assert in_control(model, 0.3, 5, 60_000, 7) <= 84
+
+
+def test_a_fall_is_found() -> None:
+    random, detector = Random(3), MixtureSR(0.3, model=FALLS)
+    steps = next(i for i in range(1000) if detector.step(10, sum(random.random() < 0.15 for _ in range(10))) > 6.9)
+    assert 3 < steps < 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"p0": 0.95}, "between 0 and 0.95"), ({"p0": 1.0, "model": FALLS}, "between 0 and 1"),
+     ({"p0": 0.0, "model": POISSON}, "between 0 and inf"), ({"p0": 0.1, "phi": 0.9}, "phi at least 1")],
+)
+def test_what_a_detector_refuses(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MixtureSR(**arguments)
+
+
+def test_counts_may_come_without_exposure_and_exceed_it() -> None:
+    detector = MixtureSR(2.0, model=POISSON)
+    detector.step(1, 5)
+    before = detector.value
+    assert detector.step(0, 3) > before
+    with pytest.raises(ValueError, match="a step needs"):
+        MixtureSR(0.1).step(1, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -15,7 +16,7 @@ from backspan.cli._stack.plan import Ports
 
 T = TypeVar("T")
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-WAIT_S = 30.0
+WAIT_S = 90.0
 """Longest wait for what must come: Tempo's search sees a new span after about ten seconds."""
 ABSENT_S = 15.0
 """How long a twin waits for what must not come: longer than the same thing takes when it does come."""
@@ -26,12 +27,12 @@ class NotFound(AssertionError):
 
 
 def until(look: Callable[[], T | None], what: str, seconds: float = WAIT_S) -> T:
-    """The first result of ``look`` that is not None. A program that does not answer has nothing to show."""
+    """The first result of ``look`` that is not None. Who does not answer, or not to the end, shows nothing."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             found = look()
-        except (OSError, urllib.error.URLError):
+        except (OSError, http.client.HTTPException):
             found = None
         if found is not None:
             return found
@@ -43,16 +44,16 @@ def until(look: Callable[[], T | None], what: str, seconds: float = WAIT_S) -> T
 def get(port: int, path: str, **query: str) -> Any:
     """JSON that the program on ``port`` answers."""
     parameters = f"?{urllib.parse.urlencode(query)}" if query else ""
-    with _LOCAL.open(f"http://127.0.0.1:{port}{path}{parameters}", timeout=10) as response:
+    with _LOCAL.open(f"http://127.0.0.1:{port}{path}{parameters}", timeout=30) as response:
         return json.load(response)
 
 
-def post(port: int, path: str, body: object) -> tuple[int, Any]:
+def post(port: int, path: str, body: object, method: str = "POST") -> tuple[int, Any]:
     """Status and JSON of the answer to a JSON body. Raises HTTPError for a refusal."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
     )
-    with _LOCAL.open(request, timeout=10) as response:
+    with _LOCAL.open(request, timeout=30) as response:
         return response.status, json.load(response)
 
 

@@ -24,6 +24,10 @@ class Pager:
         """Alerts about a service."""
         return [page for page in self.pages if page["labels"].get("service_name") == service]
 
+    def about(self, alert: str) -> list[dict[str, Any]]:
+        """Alerts of one name."""
+        return [page for page in self.pages if page["labels"]["alertname"] == alert]
+
     def __enter__(self) -> Pager:
         self._thread.start()
         return self

@@ -1,4 +1,4 @@
-"""A real store in a file, with a clock that only the test moves."""
+"""A real store in a database of its own, with a clock that only the test moves."""
 
 import json
 
@@ -9,6 +9,7 @@ from backspan.feedback.model import feedback_id
 from backspan.store import Policy, Retention, Store, Vote
 from backspan.store.counters import totals
 from backspan.store.model import Call
+from tests.support import databases
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -33,18 +34,19 @@ def clock():
 
 @pytest.fixture
 def make(tmp_path, clock):
-    """Open a store; further ones with another ``name`` are other files."""
+    """Open a store; further ones with another ``name`` are other databases."""
     stores = []
 
     def build(name="s.db", *, emit=False, count_spans=True, **more):
-        store = Store(f"sqlite:///{tmp_path / name}", identify=feedback_id, clock=clock,
-                      policy=Policy(count_spans=count_spans, emit=emit), **{"keep": KEEP_ALL, **more})
+        store = Store(databases.at(tmp_path / name), identify=feedback_id, clock=clock,
+                      **{"policy": Policy(count_spans=count_spans, emit=emit), "keep": KEEP_ALL, **more})
         stores.append(store)
         return store
 
     yield build
     for store in stores:
         store.close()
+    databases.drop(*databases.under(tmp_path))
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def put_each(store, votes):
     return [future.result()[0] for future in futures]
 
 
-def put_spans(store, calls=(), votes=()):
-    store.put_spans(list(calls), list(votes)).result()
+def put_spans(store, calls=(), votes=(), **more):
+    store.put_spans(list(calls), list(votes), **more).result()
 
 
 def counts(store, metric=semconv.PROM_FEEDBACK, *, zeros=False):

@@ -1,14 +1,19 @@
 """Spans become turns whatever their order, grouping and repetition."""
 
 import itertools
+import json
 import random
+from dataclasses import replace
+
+import pytest
 
 from backspan import semconv
-from backspan.store import reads
+from backspan.store import reads, turns
 from backspan.store.counters import totals
 from backspan.store.turns import QUIET_SECONDS
+from backspan.store.votes import GRACE_SECONDS
 
-from .conftest import NOW, SPAN, TRACE, chat, counts, put_spans
+from .conftest import NOW, SPAN, TRACE, chat, counts, put, put_spans, thumb
 
 ROOT = "1111111111111111"
 TURN = f"{TRACE}-{ROOT}"
@@ -42,7 +47,7 @@ def _turn(store, turn_id=TURN):
 
 
 def _tick(store):
-    store._writer.submit(lambda conn, items: [store._tick(conn) for _ in items], None).result()
+    store._writer.submit(lambda conn, items: [store._inside.tick(conn) for _ in items], None).result()
 
 
 def _answers(store):
@@ -130,3 +135,53 @@ def test_filters_and_pages(store):
             if cursor is None:
                 break
     assert pages == [[7, 6, 5], [4, 3, 2], [1]]
+
+
+# --- a vote among the spans of its turn -------------------------------------------------------------------------------
+JUDGED = {
+    "by its response": {"trace_id": None, "span_id": None, "response_id": "resp-4444444444444444"},
+    "by its call": {"span_id": "4444444444444444"},
+    "by its turn": {"span_id": ROOT},
+}
+
+
+def cohorts(make, name, way, order):
+    """Label dimensions under which a vote was counted that came among the spans of its turn."""
+    store = make(name)
+    parts = {"call": last_call(), "root": root(model=""), "retrieval": retrieval()}
+    for step in order:
+        if step == "vote":
+            put(store, thumb(False, at=None, dims=None, **JUDGED[way]))
+        else:
+            put_spans(store, [replace(parts[step], prompt_name="support" if step == "root" else "",
+                                      prompt_version="7" if step == "root" else "")])
+    with store.reading() as conn:
+        vote = reads.list_feedback(conn)[0][0]
+        found = [json.loads(labels) for (metric, labels), value in totals(conn).items()
+                 if metric == semconv.PROM_FEEDBACK and value]
+    assert vote["turn_id"] == TURN
+    return [(one[semconv.REQUEST_MODEL], one[semconv.PROMPT_NAME]) for one in found]
+
+
+@pytest.mark.parametrize("way", JUDGED)
+def test_wherever_a_vote_comes_among_its_spans_it_counts_in_the_same_cohort(make, way):
+    for number, order in enumerate(itertools.permutations(("vote", "call", "root", "retrieval"))):
+        assert cohorts(make, f"{number}.db", way, order) == [("m-1", "support")], order
+
+
+def test_a_vote_that_takes_half_of_a_turn_for_the_whole_is_noticed(make, monkeypatch):
+    monkeypatch.setattr(turns, "_whole", lambda row: row.answered or row.rooted)
+    assert cohorts(make, "half.db", "by its response", ("call", "vote", "root")) == [("m-1", "")]
+
+
+def test_a_vote_on_half_of_a_turn_counts_after_a_while_by_what_is_known(make, clock):
+    store = make()
+    put_spans(store, [last_call()])
+    put(store, thumb(False, at=None, dims=None, **JUDGED["by its call"]))
+    assert counts(store) == {}
+    clock.now += GRACE_SECONDS + 1
+    _tick(store)
+    with store.reading() as conn:
+        [vote] = reads.list_feedback(conn)[0]
+    assert (vote["turn_id"], vote["dims"][semconv.REQUEST_MODEL]) == (TURN, "m-1")
+    assert sum(counts(store).values()) == 1

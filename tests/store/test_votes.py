@@ -8,7 +8,7 @@ import pytest
 from backspan import semconv
 from backspan.context import Target
 from backspan.feedback.model import Feedback, parse, revise
-from backspan.store import Busy, Closed, outbox, reads
+from backspan.store import Busy, Closed, outbox, reads, revisions
 from backspan.store.votes import GRACE_SECONDS, MOST_REVISIONS, TOO_MANY
 
 from .conftest import DIMS, NOW, SPAN, TRACE, chat, counts, put, put_each, put_spans, thumb
@@ -56,6 +56,26 @@ def test_only_a_reason_changed(store):
         ("add", "a"): 1, ("retract", "a"): 1, ("change", "a"): 1, ("change", "b"): 1}
 
 
+def _agreeing(improve, **more):
+    return thumb(True, circumstances={"consent": {"improve": improve}, **more})
+
+
+def test_consent_given_and_taken_back_with_the_same_vote_is_kept(store):
+    said = (thumb(True), _agreeing(True), _agreeing(True), thumb(True), _agreeing(True, surface="chat"),
+            _agreeing(False))
+    assert [put(store, vote)[0].status for vote in said] == [
+        "add", "change", "unchanged", "unchanged", "unchanged", "change"]
+    with store.reading() as conn:
+        row, = reads.standing(conn, Target(trace_id=TRACE, span_id=SPAN), thumb(True).rater)
+    assert row["circumstances"]["consent"] == {"improve": False}
+    assert counts(store) == {UP: 1, _as(UP, "change"): 2, _as(UP, "retract"): 2}
+
+
+def test_the_twin_a_rule_that_looks_at_the_verdict_alone_keeps_what_was_taken_back(store, monkeypatch):
+    monkeypatch.setattr(revisions, "_agrees_otherwise", lambda state, vote: False)
+    assert [put(store, vote)[0].status for vote in (_agreeing(True), _agreeing(False))] == ["add", "unchanged"]
+
+
 def test_votes_posted_together_are_stored_all_or_none(store):
     receipts = put(store, thumb(False), thumb(False, id="f2", name="user_stars", value=1.0))
     assert [receipt.status for receipt in receipts] == ["add", "add"]
@@ -101,8 +121,18 @@ def test_a_vote_whose_turn_never_comes_is_counted_after_a_while(make, clock):
     with store.reading() as conn:
         assert reads.list_feedback(conn)[0][0]["resolved"] is False
     clock.now += GRACE_SECONDS + 1
-    store._writer.submit(lambda conn, items: [store._tick(conn) for _ in items], None).result()
+    store._writer.submit(lambda conn, items: [store._inside.tick(conn) for _ in items], None).result()
     assert counts(store) == {DOWN: 1}
+
+
+def test_a_response_that_was_fetched_later_is_judged_where_it_was_asked_for(store):
+    fetched = chat("cccccccccccccccc", "c" * 32, operation=semconv.FETCH_RESPONSE, response_id=f"resp-{SPAN}", model="",
+                   started=NOW - 5, ended=NOW - 4)
+    put_spans(store, [chat(), fetched])
+    put(store, by_ids(trace_id=None, span_id=None, response_id=f"resp-{SPAN}"))
+    with store.reading() as conn:
+        (vote,) = reads.list_feedback(conn)[0]
+    assert (vote["span_id"], vote["dims"][semconv.REQUEST_MODEL]) == (SPAN, "m-1")
 
 
 def test_a_response_id_finds_its_turn_before_and_after(store):
@@ -120,6 +150,19 @@ def test_what_the_caller_says_of_the_answer_wins_over_the_turn(store):
     with store.reading() as conn:
         versions = {vote["id"]: vote["dims"][semconv.PROMPT_VERSION] for vote in reads.list_feedback(conn)[0]}
     assert versions == {"f1": "7", "f2": "8"}
+
+
+@pytest.mark.parametrize(("known", "model"), [(True, "m-1"), (False, "")])
+def test_a_token_that_was_made_before_its_model_was_asked_counts_where_the_turn_says(store, known, model):
+    """The twin: where the turn is not known, the token's word is all there is."""
+    early = {**dict.fromkeys(DIMS, ""), semconv.SERVICE_NAME: "chat"}
+    if known:
+        put_spans(store, [chat()])
+    put(store, thumb(False, dims=early))
+    with store.reading() as conn:
+        [vote] = reads.list_feedback(conn)[0]
+    assert vote["dims"][semconv.REQUEST_MODEL] == model and vote["dims"][semconv.SERVICE_NAME] == "chat"
+    assert counts(store) == {DOWN: 1}
 
 
 # --- revisions of an application ------------------------------------------------------------------------------------

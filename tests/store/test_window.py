@@ -14,7 +14,7 @@ def _retain(store, keep):
     from backspan.store import retention
 
     def apply(conn, items):
-        return [retention.apply(conn, keep, store._clock()) for _ in items]
+        return [retention.apply(conn, keep, store._inside.clock()) for _ in items]
 
     store._writer.submit(apply, None).result()
 
@@ -44,6 +44,7 @@ def test_a_vote_that_was_not_told_to_the_back_end_is_kept(make, clock):
         assert reads.counts(conn)["votes"] == 0 and outbox.waiting(conn) == []
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_too_big_loses_its_oldest_turns_and_shrinks(make, tmp_path):
     store = make("big.db")
     for n in range(40):
@@ -82,6 +83,7 @@ def test_a_series_that_was_zero_for_two_scrapes_shows_its_first_vote_at_once(sto
     assert _shown(store) == 1
 
 
+@pytest.mark.sqlite
 def test_commits_are_on_disk_before_they_are_reported(make, tmp_path):
     store = make()
     put(store, thumb())
@@ -103,6 +105,7 @@ def test_a_database_that_cannot_be_used_is_refused(tmp_path, content):
         Store(f"sqlite:///{path}", identify=lambda *_: "", policy=Policy(True, False))
 
 
+@pytest.mark.sqlite
 def test_a_newer_database_is_refused(make, tmp_path):
     make().close()
     other = sqlite3.connect(tmp_path / "s.db")

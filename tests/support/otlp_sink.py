@@ -42,6 +42,7 @@ class Span:
     links: tuple[tuple[str, str], ...]
     start: int
     end: int
+    link_attributes: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _span(span: Any, scope: str, resource: dict[str, Any]) -> Span:
         links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
         start=span.start_time_unix_nano,
         end=span.end_time_unix_nano,
+        link_attributes=tuple(attributes(link.attributes) for link in span.links),
     )
 
 

@@ -35,6 +35,11 @@ def run(
     )
 
 
+def hear_ctrl_c() -> None:
+    """For ``preexec_fn``: a shell starts what runs in its background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Server:
     """A running server process: its URL, and what it has written to stderr so far."""
 
@@ -66,11 +71,24 @@ class Server:
             raise RuntimeError("no server:\n" + "".join(self.lines))
 
 
+def reserved(port: int = 0) -> socket.socket:
+    """A socket bound to a port of loopback (any free one, or ``port``) and not listened on.
+
+    The system gives the port to nobody else, whoever connects is refused, and a server may take it, again and again, as
+    servers set SO_REUSEADDR.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", port))
+    return holder
+
+
 def free_port() -> int:
-    """A TCP port of loopback that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of loopback that is `reserved` until this process ends: nobody listens there but who is told to."""
+    holder = reserved()
+    port = holder.getsockname()[1]
+    holder.detach()  # left open on purpose
+    return port
 
 
 @contextmanager
@@ -97,11 +115,11 @@ def serve(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
-        server.reader.join(5)
+            process.wait(60)
+        server.reader.join(60)
 
 
 def python(*arguments: str | Path) -> list[str | Path]:

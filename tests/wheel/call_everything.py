@@ -45,7 +45,11 @@ CALLS = {
     "prompt": prompt,
     "variant": variant,
     "record_feedback": lambda: backspan.record_feedback(("ab" * 16, "cd" * 8), thumbs="up", source="operator"),
+    "record_outcome": lambda: backspan.record_outcome(("ab" * 16, "cd" * 8), "outcome_resolved", True),
     "feedback_token": lambda: backspan.feedback_token(turn()),
+    "feedback_headers": lambda: backspan.feedback_headers(turn()),
+    "feedback_fields": lambda: backspan.feedback_fields(turn()),
+    "feedback_event": lambda: backspan.feedback_event(turn()),
     "redactor": lambda: backspan.redactor(lambda text: text),
     "flush": lambda: backspan.flush(1.0),
 }

@@ -13,7 +13,15 @@ from tests.support.openai_server import OpenAIServer
 from tests.support.processes import APPS, environment, free_port, run
 
 ROOT = Path(__file__).resolve().parents[2]
-_ASK = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=30).read().decode())"
+_READY = """
+import socket, sys, time
+end = time.monotonic() + 120
+while socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1]))):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+"""
+"""By hand one does not type so fast: the program that is traced must not end before `up` listens."""
+_ASK = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=120).read().decode())"
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +57,7 @@ def _script(wheel: Path, port: int, python: str) -> str:
     for old, new in (
         ("python3 -m venv", f"{python} -m venv"),
         ("'backspan[all]'", f"'{wheel}[all]'"),
-        ("backspan up &", f"backspan up --port {port} &"),
+        ("backspan up &", f"backspan up --port {port} &\npython -c '{_READY}' {port}"),
     ):
         assert old in lines, f"the README's lines no longer have {old!r}"
         lines = lines.replace(old, new)

@@ -52,7 +52,7 @@ def metadata(wheel, names):
         "backspan/rules/spc.yaml",
         "backspan/assets/collector/collector.yaml",
         "backspan/assets/collector/build/otelcol/go.sum",
-        "backspan/assets/grafana/dashboards/backspan.json",
+        "backspan/assets/grafana/dashboards/control-charts.json",
         "backspan/assets/examples/rag_chat/app.py",
     ],
 )

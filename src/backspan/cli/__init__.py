@@ -20,8 +20,13 @@ COMMANDS = {
     "up": "receive traces and feedback on this machine, with no other program",
     "demo": "show the whole loop in a minute: traces, votes, a bad release, the alarm",
     "gateway": "serve the feedback API, the metrics and the turns behind them",
+    "worker": "forget what a gateway has kept for long enough, find signals in it",
+    "store": "seal the texts of a database with a key of yours, or with another one",
+    "widget": "print the HTML that loads the feedback widget of this version",
     "stack": "build and run Collector, Tempo, Prometheus and Alertmanager without Docker",
     "rules": "generate or check the Prometheus rules of the control charts",
+    "spc": "fit baselines, replay history, simulate, explain an alert, draw a chart",
+    "feedback": "compare votes, by document and against outcomes; hold, erase, weigh, send again",
     "dashboards": "generate or check the Grafana dashboards",
     "doctor": "find out why nothing arrives",
     "config": "show every setting, its value and where it came from",
@@ -29,11 +34,14 @@ COMMANDS = {
 """Command -> one line for ``backspan --help``."""
 
 _EXTRAS = {
+    "alembic": "server",
     "cryptography": "server",
     "fastapi": "server",
     "grafana_foundation_sdk": "rules",
+    "limits": "server",
     "plotext": "server",
     "psycopg": "postgres",
+    "rapidfuzz": "server",
     "sqlalchemy": "server",
     "starlette": "server",
     "uvicorn": "server",

@@ -59,6 +59,7 @@ def checks(environ: Mapping[str, str], send: bool = False) -> Iterator[Check]:
     yield from _foreign()
     yield from _endpoint(environ)
     yield _gateway(environ)
+    yield from _tokens(environ)
     yield _data_dir(environ)
     if send:
         yield _test_span()
@@ -167,6 +168,24 @@ def _gateway(environ: Mapping[str, str]) -> Check:
     if url is None:
         return Check("gateway", "ok", "none: feedback is sent as telemetry by the application itself")
     return _reach("gateway", url, url, "start it by `backspan gateway`, or mend BACKSPAN_GATEWAY_URL")
+
+
+def _tokens(environ: Mapping[str, str]) -> Iterator[Check]:
+    from backspan.feedback import token
+
+    said = environ.get("BACKSPAN_TOKEN", "").strip()
+    if said.lower() in ("", "off", *_boot.ON_ANSWERS):
+        yield Check("tokens on answers", "ok", said.lower() or "off")
+    else:
+        yield Check("tokens on answers", "warn", "BACKSPAN_TOKEN has a value that means off",
+                    f"set it to {' or '.join(_boot.ON_ANSWERS)}, or leave it out")
+    try:
+        token.check_keys(read(environ).token_keys)
+    except ImportError:
+        yield Check("token keys", "warn", "cannot be used without the package cryptography",
+                    "pip install 'backspan[server]'")
+    except ValueError as error:
+        yield Check("token keys", "fail", "BACKSPAN_TOKEN_KEYS cannot be used", str(error))
 
 
 def _reach(name: str, shown: str, url: str, fix: str) -> Check:

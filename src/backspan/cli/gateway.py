@@ -1,13 +1,12 @@
-"""``backspan gateway``: the feedback API, the metrics and the turns behind a real back end."""
+"""``backspan gateway``: the feedback API, the metrics and the turns behind a real back end; and its keys."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from pathlib import Path
 
-from backspan.config import settings
+from backspan.cli import _front, _keys
 
 NAME = "gateway"
 HELP = "serve the feedback API, the metrics and the turns behind them"
@@ -17,32 +16,31 @@ _ENDPOINT = "http://127.0.0.1:4318"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8318, help="port, 0 for any free one (default %(default)s)")
-    parser.add_argument("--db", type=Path, help="SQLite file (default: gateway.db in BACKSPAN_DATA_DIR)")
+    _front.add_database(parser, "gateway.db")
     parser.add_argument("--forward", metavar="URL", help="OTLP/HTTP endpoint for feedback spans (default: "
                         f"OTEL_EXPORTER_OTLP_ENDPOINT, else {_ENDPOINT})")
+    _front.add_arguments(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _keys.add_arguments(actions.add_parser("keys", help="make, list and revoke the keys of servers"))
 
 
 def run(args: argparse.Namespace) -> int:
-    from backspan.cli._serve import Refused, serve_forever
-    from backspan.server.config import GATEWAY_KEEP, ServerConfig
-    from backspan.store import sqlite_url
+    from backspan.cli._refused import Refused
+    from backspan.store import StoreError
 
-    path: Path = args.db or settings().data_dir / "gateway.db"
-    endpoint = args.forward or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or _ENDPOINT
     try:
-        _check_exposure(args.host)
-        config = ServerConfig(url=sqlite_url(path), gateway=True, api_key=settings().api_key, emit_to=endpoint,
-                              keep=GATEWAY_KEEP)
-        return serve_forever(config, args.host, args.port, str(path), f"feedback spans go to {endpoint}")
-    except (Refused, OSError) as error:
+        url, shown = _front.database(args.db, "gateway.db")
+        return _keys.run(args, url) if args.action == "keys" else _serve(args, url, shown)
+    except (Refused, StoreError, OSError) as error:
         print(f"backspan gateway: {error}", file=sys.stderr)
         return 2
 
 
-def _check_exposure(host: str) -> None:
-    from backspan.cli._serve import Refused
-    from backspan.server.trust import loopback
+def _serve(args: argparse.Namespace, url: str, shown: str) -> int:
+    from backspan.cli._serve import check_exposure, serve_forever
+    from backspan.server.config import GATEWAY_KEEP, ServerConfig
 
-    if not loopback(host) and not settings().token_keys and not settings().api_key:
-        raise Refused(f"will not listen on {host}, where others can reach it, with neither BACKSPAN_TOKEN_KEYS nor "
-                      "BACKSPAN_API_KEY set: without them nobody could judge an answer but this machine")
+    endpoint = args.forward or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or _ENDPOINT
+    check_exposure(args.host)
+    config = ServerConfig(url=url, gateway=True, emit_to=endpoint, keep=GATEWAY_KEEP, **_front.front(args))
+    return serve_forever(config, args.host, args.port, shown, f"feedback spans go to {endpoint}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from backspan.rules import generate as generator
-from backspan.rules.spec import SpecError, load
+from backspan.rules import routing
+from backspan.rules.spec import Spec, SpecError, load
 
 NAME = "rules"
 HELP = "generate Prometheus rules and promtool tests from spc.yaml, or check them for drift"
@@ -23,22 +25,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("generate", "check"), help="write the files, or compare (exit 1 on drift)")
     parser.add_argument("--spec", type=Path, metavar="FILE", help="the spec (default: the one shipped with backspan)")
     parser.add_argument("--out", type=Path, metavar="DIR", default=_OUT, help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--alertmanager", type=Path, metavar="FILE",
+        help="alertmanager.yml that gets the inhibitions of the spec (default: the one beside the folder, if it has"
+        " a place for them)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """0: written, or nothing differs; 1: ``check`` found drift; 2: the spec or a file cannot be used."""
     try:
-        files = generator.generate(load(args.spec))
+        spec = load(args.spec)
+        files = {**generator.generate(spec), **_routing(args, spec)}
         changed = generator.drift(files, args.out)
         if args.action == "check":
             return _check(files, changed, args)
         _write(files, changed, args.out)
-    except (SpecError, OSError, UnicodeDecodeError) as error:
+    except (SpecError, OSError, ValueError) as error:
         print(f"backspan rules: {error}", file=sys.stderr)
         return 2
     _report(changed, args, files)
     return 0
+
+
+def _routing(args: argparse.Namespace, spec: Spec) -> dict[str, str]:
+    """Alertmanager's file with the inhibitions of ``spec``, by its path from the folder of the rules.
+
+    Raises OSError or ValueError if a file that was named cannot be read or has no place for them.
+    """
+    path: Path = args.alertmanager or args.out.parent / "alertmanager.yml"
+    if args.alertmanager is None and not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    if args.alertmanager is None and routing.BEGIN not in text:
+        return {}
+    return {os.path.relpath(path, args.out): routing.written(text, spec)}
 
 
 def _write(files: Mapping[str, str], changed: Mapping[str, str | None], out: Path) -> None:

@@ -6,17 +6,23 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from backspan.cli import print_json
-from backspan.cli._stack import build
+from backspan._assets import asset
+from backspan.cli import _front, print_json
+from backspan.cli._refused import Refused
+from backspan.cli._stack import build, profiles
 from backspan.cli._stack import run as stacks
-from backspan.cli._stack.plan import Plan, Ports, free_ports, shifted
+from backspan.cli._stack.plan import Plan, Ports, parse_ports
 from backspan.cli._stack.process import ProgramFailed, stop
 from backspan.cli._stack.render import RenderFailed
-from backspan.config import asset, settings
+from backspan.config import settings
 
 NAME = "stack"
 HELP = "build and run Collector, Tempo, Prometheus and Alertmanager, with the gateway, on loopback and without Docker"
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What ends a stack in the foreground; the last one when its terminal is closed."""
+_SHOWN = {"ready": "", "starting": "not ready: ", "stopped": "last words: "}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="build the programs (needs Go); run them; end a stack; say what runs")
     parser.add_argument("--dir", type=Path, metavar="DIR",
                         help="folder of data, logs and rendered files (default: stack in BACKSPAN_DATA_DIR)")
-    parser.add_argument("--ports", type=_ports, default=Ports(), metavar="default|auto|N",
-                        help="up: the usual ports, free ones, or the usual ones plus N")
+    parser.add_argument("--ports", type=_ports, default=Ports(), metavar="default|auto|N[,NAME=PORT]",
+                        help="up: the usual ports, free ones, or the usual ones plus N; some may be given by name, as "
+                        "in auto,gateway=8318")
     parser.add_argument("--detach", action="store_true", help="up: return when all is ready, and leave it running")
     parser.add_argument("--timeout", type=float, default=90.0, metavar="S",
                         help="up: seconds that each program has to become ready (%(default)s)")
     parser.add_argument("--rules", type=Path, metavar="DIR", help="up: Prometheus rules (default: the shipped ones)")
+    parser.add_argument("--profile", action="append", default=[], metavar="NAME|FILE",
+                        help="up: merge a profile over the Collector's file, one of collector/profiles by name "
+                        "(tail-sampling, tls, logs-file, logs-loki) or a file of yours; may be repeated")
+    _front.add_origin(parser)
     parser.add_argument("--pager", metavar="URL", help="up: webhook that pages go to (default: nobody is called)")
     parser.add_argument("--group-wait", type=int, default=15, metavar="S",
                         help="up: seconds for which the pager collects the cohorts of one incident (%(default)s)")
@@ -42,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     actions = {"build": _build, "up": _up, "down": _down, "status": _status}
     try:
         return actions[args.action](args)
-    except (build.BuildFailed, ProgramFailed, RenderFailed, OSError) as error:
+    except (build.BuildFailed, ProgramFailed, RenderFailed, profiles.WrongProfile, Refused, OSError) as error:
         print(f"backspan stack: {error}", file=sys.stderr)
         return 2
 
@@ -59,13 +70,15 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    chosen, origins = profiles.find(args.profile), _front.origins(args)
     if stale := build.stale():
         raise build.BuildFailed(f"not built, or not from these files: {', '.join(stale)}; run `backspan stack build`")
     rules = (args.rules or asset("collector/rules")).absolute()
     if not rules.is_dir():
         raise ProgramFailed(f"there is no folder {rules}; `backspan rules generate --out {rules}` makes one")
-    plan = Plan(_folder(args), args.ports, rules, args.pager, args.group_wait)
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    plan = Plan(_folder(args), args.ports, rules, args.pager, args.group_wait, chosen, profiles.secrets(chosen),
+                origins)
+    before = {number: signal.signal(number, _interrupt) for number in _ENDING}
     try:
         return _foreground(args, stacks.up(plan, _say, args.timeout))
     except KeyboardInterrupt:
@@ -109,19 +122,36 @@ def _status(args: argparse.Namespace) -> int:
         if args.json:
             print_json([])
         return 1
-    _show(args, stack)
-    return 0 if all(row["state"] == "ready" for row in stack.status()) else 1
+    rows = _show(args, stack)
+    if not stack.alive:
+        _say("nothing runs: it was not ended by `down` (a crash, or this machine was started anew); `backspan stack "
+             "up` starts it again with its data")
+    return 0 if all(row["state"] == "ready" for row in rows) else 1
 
 
-def _show(args: argparse.Namespace, stack: stacks.Stack) -> None:
-    rows = stack.status()
+def _show(args: argparse.Namespace, stack: stacks.Stack) -> list[dict[str, Any]]:
+    rows, plan = stack.status(), stack.plan
+    endpoint = plan.endpoint
     if args.json:
-        print_json({"dir": str(stack.plan.folder), "ports": vars(stack.plan.ports), "programs": rows})
+        print_json({"dir": str(plan.folder), "logs": str(plan.logs), "data": str(plan.data), "endpoint": endpoint,
+                    "ports": vars(plan.ports), "programs": rows})
     else:
         for row in rows:
             print(f"{row['name']:<13} {row['state']:<9} {row['url']:<24} {row['log']}")
-        _say(f"applications: BACKSPAN=1 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{stack.plan.ports.otlp_http}")
+            if row["detail"]:
+                print(f"{'':<13} {_SHOWN[row['state']]}{row['detail'][:200]}")
+        if stack.alive:
+            _say(f"applications: BACKSPAN=1 OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}{_credentials(plan)}")
     sys.stdout.flush()
+    return rows
+
+
+def _credentials(plan: Plan) -> str:
+    if not plan.secrets:
+        return ""
+    certificate = plan.secrets["COLLECTOR_CERT_FILE"]
+    return (f" OTEL_EXPORTER_OTLP_CERTIFICATE={certificate} "
+            "'OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN'")
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -130,19 +160,14 @@ def _folder(args: argparse.Namespace) -> Path:
 
 
 def _ports(text: str) -> Ports:
-    if text == "default":
-        return Ports()
-    if text == "auto":
-        return free_ports()
     try:
-        return shifted(int(text))
+        return parse_ports(text)
     except ValueError as error:
-        said = str(error) if text.lstrip("-").isdigit() else "must be default, auto or a number"
-        raise argparse.ArgumentTypeError(said) from None
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _interrupt(number: int, frame: object) -> None:
-    for other in (signal.SIGTERM, signal.SIGINT):
+    for other in _ENDING:
         signal.signal(other, signal.SIG_IGN)  # an impatient second Ctrl-C must not strand a program
     raise KeyboardInterrupt
 

@@ -8,14 +8,22 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from backspan.dashboards import quality
+from backspan.dashboards import cohorts, control_charts, conversation, feedback, overview, quality, retrieval
 from backspan.rules.spec import Spec
+
+DASHBOARDS = {
+    "overview": overview.dashboard, "feedback": feedback.dashboard, "control-charts": control_charts.dashboard,
+    "retrieval": retrieval.dashboard, "cohorts": cohorts.dashboard, "quality": quality.dashboard,
+    "conversation": conversation.dashboard,
+}
+"""Name of the file, without its ending -> what makes it."""
 
 
 def generate(spec: Spec) -> dict[str, str]:
     """Text of every dashboard by its file name."""
-    text = json.dumps(quality.dashboard(spec), cls=JSONEncoder, indent=2, sort_keys=True)
-    return {"backspan.json": f"{text}\n"}
+    made = {name: json.dumps(make(spec), cls=JSONEncoder, indent=2, sort_keys=True)
+            for name, make in DASHBOARDS.items()}
+    return {f"{name}.json": f"{text}\n" for name, text in made.items()}
 
 
 def drift(files: Mapping[str, str], out: Path) -> dict[str, str | None]:

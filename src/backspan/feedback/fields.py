@@ -14,13 +14,17 @@ MAX_COMMENT: Final = 4096
 """Characters."""
 MAX_CORRECTION: Final = 16384
 """Characters."""
+MAX_QUOTE: Final = 1024
+"""Characters of a quoted part of the answer."""
+MAX_CANDIDATES: Final = 8
+"""Answers in one comparison."""
 MAX_ID: Final = 256
 """Characters of a response id, conversation id, rater or dimension."""
 
 DIMS: Final = (*semconv.DIMENSIONS, semconv.ENVIRONMENT, semconv.SERVICE_NAME)
 CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
 """A feedback name or a reason."""
-_LABEL = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
+LABEL: Final = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 _HEX = {32: re.compile(r"[0-9a-f]{32}"), 16: re.compile(r"[0-9a-f]{16}")}
 
 
@@ -58,11 +62,11 @@ def number(given: Mapping[str, Any]) -> float | None:
     return float(value)
 
 
-def label(given: Mapping[str, Any]) -> str | None:
+def label(given: Mapping[str, Any], field: str = "label") -> str | None:
     """A short word, or None when absent."""
-    found = given.get("label")
-    if found is not None and (not isinstance(found, str) or not _LABEL.fullmatch(found)):
-        raise InvalidFeedback("label", "must be 1 to 64 letters, digits, spaces, '_', '.' or '-'")
+    found = given.get(field)
+    if found is not None and (not isinstance(found, str) or not LABEL.fullmatch(found)):
+        raise InvalidFeedback(field, "must be 1 to 64 letters, digits, spaces, '_', '.' or '-'")
     return found
 
 
@@ -99,6 +103,11 @@ def flag(given: Mapping[str, Any], field: str) -> bool:
     if not isinstance(found, bool):
         raise InvalidFeedback(field, "must be true or false")
     return found
+
+
+def optional_flag(given: Mapping[str, Any], field: str) -> bool | None:
+    """A boolean, None when absent: nobody said."""
+    return flag(given, field) if given.get(field) is not None else None
 
 
 def choice(given: Mapping[str, Any], field: str, choices: tuple[str, ...]) -> str | None:
@@ -151,3 +160,70 @@ def at(given: Mapping[str, Any]) -> float | None:
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 4e9:
         raise InvalidFeedback("at", "must be unix seconds")
     return float(found)
+
+
+def whole(value: object, field: str, least: int, most: int) -> int:
+    """A whole number from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidFeedback(field, f"must be a whole number from {least} to {most}")
+    return value
+
+
+def quote(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The marked part of an answer: ``text``, and ``start`` and ``end`` in characters; None when absent."""
+    found = given.get("quote")
+    if found is None:
+        return None
+    if not isinstance(found, Mapping) or set(cast("Mapping[object, Any]", found)) != {"text", "start", "end"}:
+        raise InvalidFeedback("quote", "must be an object with text, start and end")
+    said = cast("Mapping[str, Any]", found)
+    words = text({"quote": said["text"]}, "quote", MAX_QUOTE)
+    start, end = (whole(said[key], "quote", 0, 10**7) for key in ("start", "end"))
+    if end <= start:
+        raise InvalidFeedback("quote", "must end after it starts")
+    return {"text": words, "start": start, "end": end}
+
+
+CONSENTS: Final = ("analytics", "improve", "contact")
+"""What a person can agree to: being counted, being used to improve the system, being written to."""
+
+
+def consent(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the judge agreed to: flags of `CONSENTS` and the ``policy`` he saw; None when absent."""
+    found = given.get("consent")
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
+        raise InvalidFeedback("consent", f"must be an object with {', '.join(CONSENTS)} and policy")
+    said = cast("Mapping[str, Any]", found)
+    for key, value in said.items():
+        fits = isinstance(value, bool) if key in CONSENTS else isinstance(value, str) and LABEL.fullmatch(value)
+        if key not in (*CONSENTS, "policy") or not fits:
+            raise InvalidFeedback("consent", f"{', '.join(CONSENTS)} are true or false, policy is a short word")
+    return dict(said)
+
+
+CIRCUMSTANCES: Final = ("consent", "surface", "ui_variant", "positions", "position")
+"""Fields that say how a judgement came about, and are no part of it."""
+
+
+def circumstances(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is said of `CIRCUMSTANCES`, None if nothing is.
+
+    ``surface`` and ``ui_variant`` are short words for where and in which form it was asked, ``positions`` says where
+    each reason was shown (from 1), ``position`` where the answer was.
+    """
+    if not any(key in given for key in CIRCUMSTANCES):
+        return None
+    words = {key: label(given, key) for key in ("surface", "ui_variant") if key in given}
+    places = {"position": whole(given["position"], "position", 1, 100)} if "position" in given else {}
+    shown = {"positions": _positions(given["positions"])} if "positions" in given else {}
+    agreed = {"consent": consent(given)} if "consent" in given else {}
+    return {**agreed, **words, **places, **shown}
+
+
+def _positions(found: object) -> dict[str, int]:
+    items: Mapping[object, object] = cast("Mapping[object, object]", found) if isinstance(found, Mapping) else {}
+    if not 0 < len(items) <= 50 or not all(isinstance(code, str) and CODE.fullmatch(code) for code in items):
+        raise InvalidFeedback("positions", "must be an object of at most 50 reasons")
+    return {str(code): whole(place, "positions", 1, 100) for code, place in items.items()}

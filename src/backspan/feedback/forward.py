@@ -84,9 +84,9 @@ class Forwarder:
         self._start_afresh()
 
     # --- the application's side -------------------------------------------------------------------------------------
-    def post(self, payload: Mapping[str, Any], token: str | None) -> None:
-        """Queue one request body. A full queue refuses it: counted, and said once."""
-        url = gateway_endpoint()
+    def post(self, payload: Mapping[str, Any], token: str | None, path: str = PATH) -> None:
+        """Queue one request body for ``path``. A full queue refuses it: counted, and said once."""
+        url = gateway_endpoint(path)
         if url is None:
             self._lose("bad_url", "a vote was lost: BACKSPAN_GATEWAY_URL must begin with http:// or https://")
             return
@@ -195,11 +195,11 @@ class Forwarder:
         return True
 
 
-def gateway_endpoint() -> str | None:
+def gateway_endpoint(path: str = PATH) -> str | None:
     """The URL that votes are posted to, or None if ``BACKSPAN_GATEWAY_URL`` is not an HTTP URL."""
     base = settings().gateway_url or ""
     parts = urlsplit(base)
-    return base.rstrip("/") + PATH if parts.scheme in ("http", "https") and parts.netloc else None
+    return base.rstrip("/") + path if parts.scheme in ("http", "https") and parts.netloc else None
 
 
 def names_a_field(body: bytes) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from threading import Lock
 
 from backspan.context import Target
+from backspan.feedback.compare import identity
 from backspan.feedback.emit import emit
 from backspan.feedback.model import Feedback, Judgement, Receipt, feedback_id, revise
 
@@ -34,7 +35,7 @@ class MemorySink:
 
     def put(self, judgement: Judgement, target: Target, rater: str | None, now: float) -> Receipt:
         """Accept one judgement about ``target`` at unix second ``now``; emits unless nothing changed."""
-        key = feedback_id(target, judgement.name, rater)
+        key = feedback_id(target, identity(judgement), rater)
         with self._lock:
             revision, receipt = revise(self._known.get(key), judgement, target, rater, now)
             if revision is not None:

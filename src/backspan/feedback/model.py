@@ -8,13 +8,14 @@ and the gateway's store follow the same rules, and both satisfy `Sink`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from json.encoder import encode_basestring_ascii
+from typing import Any, Protocol
 
 from backspan import semconv
 from backspan.context import Target
+from backspan.feedback.compare import identity
 from backspan.feedback.validate import InvalidFeedback, Judgement, parse, parse_rater, parse_target
 
 __all__ = [
@@ -48,6 +49,12 @@ class Feedback:
         delay: seconds from the answer to the judgement, never negative; None when the answer's time is unknown.
         previous: the value that this revision takes away: for ``retract`` always, for ``change`` unless the old value
             had been retracted before. Its own ``previous`` is None.
+        details: what a verdict of a special kind says besides: ``scale`` (its name), ``quote`` (``text``, ``start``,
+            ``end``), ``comparison`` (see `backspan.feedback.compare`); None for most.
+        circumstances: how it came about, which is no part of it: ``consent``, ``probability`` of being asked,
+            ``edit_ratio``.
+        solicited: True if the judgement was asked for, False if it was volunteered, None if nobody said. It is how a
+            judgement came about and no part of it: saying the same again with another one changes nothing.
     """
 
     id: str
@@ -67,6 +74,9 @@ class Feedback:
     time: float
     delay: float | None
     previous: Feedback | None = None
+    solicited: bool | None = None
+    details: Mapping[str, Any] | None = None
+    circumstances: Mapping[str, Any] | None = None
 
     @property
     def age(self) -> str:
@@ -133,14 +143,17 @@ def feedback_id(target: Target, name: str, rater: str | None) -> str:
     A target with a trace id is known by trace and span id, else by response id, else by conversation id. Judgements
     without a rater share one id per target and name.
     """
-    known = next(
-        (kind, value)
-        for kind, value in (("trace", target.trace_id), ("response", target.response_id),
-                            ("conversation", target.conversation_id), ("none", ""))
-        if value is not None
-    )
-    span_id = target.span_id if target.trace_id is not None else None
-    return hashlib.sha256(json.dumps([*known, span_id, name, rater]).encode()).hexdigest()[:32]
+    known, span_id = _known(target), target.span_id if target.trace_id is not None else None
+    said = ", ".join("null" if one is None else encode_basestring_ascii(one) for one in (*known, span_id, name, rater))
+    return hashlib.sha256(f"[{said}]".encode()).hexdigest()[:32]  # a list of JSON, without making an encoder for it
+
+
+def _known(target: Target) -> tuple[str, str]:
+    if target.trace_id is not None:
+        return "trace", target.trace_id
+    if target.response_id is not None:
+        return "response", target.response_id
+    return ("none", "") if target.conversation_id is None else ("conversation", target.conversation_id)
 
 
 def revise(
@@ -150,7 +163,7 @@ def revise(
 
     Returns the new revision, or None when nothing changed, and the receipt.
     """
-    key = feedback_id(target, judgement.name, rater)
+    key = feedback_id(target, identity(judgement), rater)
     if not _differs(last, judgement):
         return None, Receipt(key, last.version if last else 0, semconv.UNCHANGED, judgement.name)
     live = replace(last, previous=None) if last and last.live else None
@@ -168,7 +181,7 @@ def _differs(last: Feedback | None, judgement: Judgement) -> bool:
 
 def _content(judged: Feedback | Judgement) -> tuple[object, ...]:
     return (judged.value, judged.label, judged.polarity, judged.reasons, judged.comment, judged.correction,
-            judged.source)
+            judged.source, judged.details)
 
 
 def _op(last: Feedback | None, judgement: Judgement) -> str:
@@ -185,7 +198,8 @@ def _revision(
         polarity=judged.polarity, source=judged.source, reasons=judged.reasons, comment=judged.comment,
         correction=judged.correction, rater=rater, target=target,
         resolved=target.trace_id is not None or target.response_id is None, time=now,
-        delay=None if target.at is None else max(0.0, now - target.at),
+        delay=None if target.at is None else max(0.0, now - target.at), solicited=judged.solicited,
+        details=judged.details, circumstances=judged.circumstances,
     )
 
 

@@ -17,17 +17,19 @@ POLARITIES = (semconv.NEGATIVE, semconv.POSITIVE)
 
 
 def open_series(dims: Mapping[str, str]) -> None:
-    """Add 0 to the first votes of end users, of each polarity and age, for the cohort ``dims``.
+    """Add 0 to the first votes of end users for the cohort ``dims``: of each polarity and age, asked for and not.
 
     Nothing is added when votes go to a gateway: then its counters are the only ones.
     """
     if settings().gateway_url is not None:
         return
-    counter = telemetry.instruments().feedback
-    full = {key: dims.get(key, "") for key in semconv.DIMENSIONS}
+    made = telemetry.instruments()
+    full = made.bounds.of({key: dims.get(key, "") for key in semconv.DIMENSIONS})
     for name, polarity, age in product(NAMES, POLARITIES, semconv.AGES):
         said = (name, polarity, semconv.ADD, semconv.END_USER, age)
-        counter.add(0, {**dict(zip(semconv.FEEDBACK_LABELS, said, strict=True)), **full})
+        made.feedback.add(0, {**dict(zip(semconv.FEEDBACK_LABELS, said, strict=True)), **full})
+    for said in product(NAMES, POLARITIES, semconv.SOLICITED):
+        made.feedback_solicited.add(0, {**dict(zip(semconv.SOLICITED_LABELS, said, strict=True)), **full})
 
 
 if open_series not in on_first_answer:

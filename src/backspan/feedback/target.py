@@ -49,7 +49,7 @@ def target_of(given: object) -> Target | None:
     if isinstance(given, Span | SpanContext):
         return _of_span(given.get_span_context() if isinstance(given, Span) else given)
     if isinstance(given, Mapping):
-        return _enriched(_only_ids(cast("Mapping[Any, Any]", given)))
+        return enriched(_only_ids(cast("Mapping[Any, Any]", given)))
     if isinstance(given, tuple | list):
         return _of_pair(cast("tuple[Any, ...] | list[Any]", given))
     if isinstance(given, str):
@@ -92,7 +92,7 @@ def _of_span(context: SpanContext) -> Target | None:
     if not context.is_valid:  # no provider records: nothing the caller could mend
         return None
     trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
-    return _enriched(Target(trace_id, span_id, int(context.trace_flags)))
+    return enriched(Target(trace_id, span_id, int(context.trace_flags)))
 
 
 def _only_ids(given: Mapping[Any, Any]) -> Target:
@@ -106,7 +106,7 @@ def _of_pair(given: tuple[Any, ...] | list[Any]) -> Target:
     if len(given) != 2:
         raise InvalidFeedback("target", "must be a pair (trace_id, span_id)")
     trace_id, span_id = given
-    return _enriched(parse_target({"trace_id": _hex(trace_id, 32), "span_id": _hex(span_id, 16)}))
+    return enriched(parse_target({"trace_id": _hex(trace_id, 32), "span_id": _hex(span_id, 16)}))
 
 
 def _hex(id: object, digits: int) -> object:
@@ -120,11 +120,11 @@ def _of_text(text: str) -> Target:
     ids = _IDS.fullmatch(text)
     if ids is not None:
         flags = {} if ids[3] is None else {"trace_flags": int(ids[3], 16)}
-        return _enriched(parse_target({"trace_id": ids[1], "span_id": ids[2], **flags}))
+        return enriched(parse_target({"trace_id": ids[1], "span_id": ids[2], **flags}))
     return lookup(text) or parse_target({"response_id": text})
 
 
-def _enriched(target: Target) -> Target:
+def enriched(target: Target) -> Target:
     """Add what this process remembers of the answer: its time and the dimensions of its metrics."""
     key = target.response_id if target.trace_id is None else f"{target.trace_id}-{target.span_id}"
     known = lookup(key) if key and not target.dims else None

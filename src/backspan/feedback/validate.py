@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from backspan import semconv
 from backspan.context import Target
 from backspan.feedback import fields
-from backspan.feedback.fields import CODE, MAX_COMMENT, MAX_CORRECTION, MAX_ID, InvalidFeedback
+from backspan.feedback.fields import CODE, MAX_COMMENT, MAX_ID, InvalidFeedback
+from backspan.feedback.taxonomy import COMPARISON, Taxonomy
+from backspan.feedback.taxonomy_file import current
+from backspan.feedback.verdicts import Judgement, correction, named, retracted, source_of, stars, thumbs
 
 JUDGEMENT_FIELDS: Final = ("thumbs", "stars", "name", "value", "label", "polarity", "reasons", "comment", "correction",
-                           "source", "retract")
+                           "source", "solicited", "retract", "scale", "quote", "skip", *fields.CIRCUMSTANCES)
 TARGET_FIELDS: Final = ("trace_id", "span_id", "trace_flags", "response_id", "conversation_id", "turn_id", "dims", "at")
 OTHER_FIELDS: Final = ("token", "rater")
 """Fields of a request body that are neither the judgement nor the target's ids."""
 
-_SOURCE_OF_PREFIX: Final = dict(zip(semconv.NAME_PREFIXES, semconv.SOURCES, strict=False))
-_POLARITY_OF_LABEL: Final = {
-    "pass": semconv.POSITIVE, "fail": semconv.NEGATIVE,
-    "win": semconv.POSITIVE, "loss": semconv.NEGATIVE, "tie": semconv.NEUTRAL,
-}
-_LABEL_OF_POLARITY: Final = {semconv.POSITIVE: "pass", semconv.NEGATIVE: "fail", semconv.NEUTRAL: "neutral"}
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One validated verdict with one name; see `Feedback` for the fields. With ``retract`` only the name counts."""
-
-    name: str
-    value: float | None
-    label: str | None
-    polarity: str
-    reasons: tuple[str, ...]
-    comment: str | None
-    correction: str | None
-    source: str
-    retract: bool = False
-
 
 def parse(
-    payload: Mapping[str, Any], *, names: Collection[str] | None = None, source: str | None = None
+    payload: Mapping[str, Any], *, names: Collection[str] | None = None, source: str | None = None,
+    taxonomy: Taxonomy | None = None,
 ) -> list[Judgement]:
     """Validate ``payload`` and return one judgement per name in it, at least one.
 
@@ -51,10 +33,15 @@ def parse(
     - ``correction`` (text): `user_correction`, no score, ``corrected``, negative.
     - ``name`` with ``value`` (finite number or boolean), ``label``, or both: any name that starts with one of
       `semconv.NAME_PREFIXES`. A boolean means 1.0/0.0 with ``pass``/``fail``. ``polarity`` may be given; else it
-      follows from the label (``pass``, ``win``: positive; ``fail``, ``loss``: negative), else it is neutral.
+      follows from the label (``pass``, ``win``: positive; ``fail``, ``loss``: negative), else it is neutral. Of the
+      signals of `backspan.feedback.signals` the catalogue says it.
 
-    ``reasons`` and ``comment`` belong to the first of thumbs, stars, name, correction that is given. With ``retract``
-    the names count, not the values.
+    What the taxonomy declares of a name is held to, and a number under a ``user_`` name needs a declared ``scale``.
+
+    ``reasons`` and ``comment`` belong to the first of thumbs, stars, name, correction that is given; ``quote`` (a part
+    of the answer: ``text``, ``start``, ``end``) to the correction if there is one, else to the first; ``solicited``
+    (a boolean: was it asked for) and what else says how it came about (`fields.circumstances`) to all of them. With
+    ``retract`` the names count, not the values; with ``skip`` too: the question was seen and passed over.
 
     Args:
         payload: keyword arguments or a decoded JSON object; a value of None means absent. `TARGET_FIELDS` and
@@ -62,24 +49,68 @@ def parse(
         names: names allowed (a token's claim; ``user_*`` forms allow a prefix), or None for all.
         source: forces the source, whatever the payload says (a browser cannot call itself a reviewer). Else
             ``source`` in the payload, else what the name's prefix says.
+        taxonomy: what is declared; None: the one of this process.
 
     Raises:
         InvalidFeedback: with the first field that is wrong.
     """
+    declared = taxonomy or current()
     given = {key: value for key, value in payload.items() if value is not None}
     if given.get("comment") == "":  # what an untouched form field sends
         del given["comment"]
     _refuse_unknown(given)
-    retract = fields.flag(given, "retract")
-    verdicts = _verdicts(given, retract)
+    retract, skip = fields.flag(given, "retract"), fields.flag(given, "skip")
+    verdicts = _verdicts(given, retract or skip, declared)
+    if not verdicts and (retract or skip):
+        raise InvalidFeedback("name", f"is needed: which judgement is {'taken back' if retract else 'skipped'}")
     if not verdicts:
         raise InvalidFeedback("thumbs", "give thumbs, stars, correction, or name with value or label")
     _check_names(verdicts, names)
+    for one in verdicts if skip else ():  # a question that is counted has to be one that is asked
+        declared.check_name(one.name)
     first = replace(verdicts[0], reasons=fields.reasons(given), comment=fields.text(given, "comment", MAX_COMMENT))
-    said = fields.choice(given, "source", semconv.SOURCES)
+    if not (retract or skip) and first.reasons and first.name.startswith("user_"):
+        declared.check_reasons(first.reasons, first.polarity)
+    said, solicited = fields.choice(given, "source", semconv.SOURCES), fields.optional_flag(given, "solicited")
+    how = fields.circumstances(given)
     return [
-        replace(one, source=source or said or source_of(one.name), retract=retract) for one in (first, *verdicts[1:])
+        replace(one, source=source or said or source_of(one.name), retract=retract, solicited=solicited, skip=skip,
+                circumstances=how)
+        for one in _quoted(given, [first, *verdicts[1:]])
     ]
+
+
+def bare(
+    given: Mapping[str, Any], names: Collection[str] | None = None, source: str | None = None,
+) -> Judgement:
+    """What a comparison says beside its candidates: name (`user_preference` unless it is given), reasons, comment, ....
+
+    Raises:
+        InvalidFeedback: also for a name that is not of a comparison, and for a verdict that the ranks say already.
+    """
+    name = given.get("name", semconv.USER_PREFERENCE)
+    stray = next((key for key in (*_VERDICT_FIELDS, "skip", "quote") if given.get(key) is not None), None)
+    if stray is not None:
+        raise InvalidFeedback(stray, "the ranks of the candidates say it")
+    declared = current().check_name(fields.name({"name": name}))
+    if declared is None or declared.type != COMPARISON:
+        raise InvalidFeedback("name", f"{name} is not declared as a comparison")
+    rest = {key: value for key, value in given.items() if key not in ("name", "reasons")}
+    (one,) = parse({**rest, "name": name, "label": "tie"}, names=names, source=source)
+    return replace(one, reasons=fields.reasons(given))
+
+
+_VERDICT_FIELDS: Final = ("thumbs", "stars", "correction", "value", "label", "polarity", "scale")
+
+
+def _quoted(given: Mapping[str, Any], verdicts: list[Judgement]) -> list[Judgement]:
+    """Hand the quotation to the correction, else to the first verdict."""
+    quote = fields.quote(given)
+    if quote is None:
+        return verdicts
+    place = next((i for i, one in enumerate(verdicts) if one.correction is not None), 0)
+    verdicts[place] = replace(verdicts[place], details={**(verdicts[place].details or {}), "quote": quote})
+    return verdicts
 
 
 def parse_target(payload: Mapping[str, Any]) -> Target:
@@ -116,11 +147,6 @@ def parse_rater(rater: object) -> str | None:
     return None if rater is None else fields.text({"rater": rater}, "rater", MAX_ID)
 
 
-def source_of(name: str) -> str:
-    """The source that a name's prefix stands for: ``user_`` is ``end_user``, ``review_`` is ``reviewer``, ..."""
-    return next(source for prefix, source in _SOURCE_OF_PREFIX.items() if name.startswith(prefix))
-
-
 def allows(names: Collection[str], name: str) -> bool:
     """Tell whether ``name`` is in ``names`` or has the prefix of one that ends in ``*``."""
     return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in names)
@@ -140,13 +166,14 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
             raise InvalidFeedback(key if CODE.fullmatch(str(key)) else "payload", "unknown field")
 
 
-def _verdicts(given: Mapping[str, Any], retract: bool) -> list[Judgement]:
+def _verdicts(given: Mapping[str, Any], bare: bool, taxonomy: Taxonomy) -> list[Judgement]:
+    """The verdicts of a payload; ``bare``: the name stands alone."""
     found: list[Judgement] = []
     readers: tuple[tuple[str, Callable[[Mapping[str, Any]], Judgement]], ...] = (
-        ("thumbs", lambda one: _thumbs(one["thumbs"])),
-        ("stars", lambda one: _stars(one["stars"])),
-        ("name", _retracted if retract else _named),
-        ("correction", _correction),
+        ("thumbs", lambda one: thumbs(one["thumbs"])),
+        ("stars", lambda one: stars(one["stars"], taxonomy)),
+        ("name", retracted if bare else lambda one: named(one, taxonomy)),
+        ("correction", correction),
     )
     for field, read in readers:
         if field in given:
@@ -156,7 +183,7 @@ def _verdicts(given: Mapping[str, Any], retract: bool) -> list[Judgement]:
 
 
 def _refuse_strays(given: Mapping[str, Any], found: list[Judgement]) -> None:
-    for field in ("value", "label", "polarity"):
+    for field in ("value", "label", "polarity", "scale"):
         if field in given and "name" not in given:
             raise InvalidFeedback(field, "needs a name")
     names = [judgement.name for judgement in found]
@@ -168,60 +195,3 @@ def _check_names(verdicts: list[Judgement], names: Collection[str] | None) -> No
     for verdict in verdicts:
         if names is not None and not allows(names, verdict.name):
             raise InvalidFeedback("name", f"{verdict.name} is not allowed by this token")
-
-
-def _judgement(name: str, value: float | None, label: str | None, polarity: str) -> Judgement:
-    return Judgement(name, value, label, polarity, (), None, None, source_of(name))
-
-
-def _thumbs(thumbs: object) -> Judgement:
-    up = {"up": True, "down": False}.get(thumbs) if isinstance(thumbs, str) else thumbs
-    if not isinstance(up, bool):
-        raise InvalidFeedback("thumbs", 'must be true or "up", false or "down"')
-    return _judgement(semconv.USER_THUMBS, float(up), *_pass_fail(up))
-
-
-def _pass_fail(good: bool) -> tuple[str, str]:
-    polarity = semconv.POSITIVE if good else semconv.NEGATIVE
-    return _LABEL_OF_POLARITY[polarity], polarity
-
-
-def _stars(stars: object) -> Judgement:
-    if isinstance(stars, bool) or not isinstance(stars, int) or not 1 <= stars <= 5:
-        raise InvalidFeedback("stars", "must be a whole number from 1 to 5")
-    polarity = semconv.NEGATIVE if stars <= 2 else semconv.NEUTRAL if stars == 3 else semconv.POSITIVE
-    return _judgement(semconv.USER_STARS, float(stars), _LABEL_OF_POLARITY[polarity], polarity)
-
-
-def _correction(given: Mapping[str, Any]) -> Judgement:
-    text = fields.text(given, "correction", MAX_CORRECTION)
-    return replace(_judgement(semconv.USER_CORRECTION, None, "corrected", semconv.NEGATIVE), correction=text)
-
-
-def _retracted(given: Mapping[str, Any]) -> Judgement:
-    return _judgement(fields.name(given), None, None, semconv.NEUTRAL)
-
-
-def _named(given: Mapping[str, Any]) -> Judgement:
-    name, value = fields.name(given), given.get("value")
-    if name == semconv.USER_CORRECTION:
-        raise InvalidFeedback("name", "give correction=<text> instead")
-    if name == semconv.USER_THUMBS and "label" not in given and "polarity" not in given:
-        return _thumbs(bool(value) if value in (0, 1) else value)
-    if name == semconv.USER_STARS and "label" not in given and "polarity" not in given:
-        return _stars(int(value) if isinstance(value, float) and value.is_integer() else value)
-    return _free(name, given)
-
-
-def _free(name: str, given: Mapping[str, Any]) -> Judgement:
-    if name in (semconv.USER_THUMBS, semconv.USER_STARS):
-        raise InvalidFeedback("label" if "label" in given else "polarity", f"follows from the value of {name}")
-    value, label = fields.number(given), fields.label(given)
-    if value is None and label is None:
-        raise InvalidFeedback("value", "give a value or a label")
-    if isinstance(given.get("value"), bool) and label is None:
-        label = _pass_fail(bool(given["value"]))[0]
-    polarity = fields.choice(given, "polarity", semconv.POLARITIES)
-    return _judgement(name, value, label, polarity or _POLARITY_OF_LABEL.get(label or "", semconv.NEUTRAL))
-
-

@@ -31,6 +31,9 @@ def imported(package: ModuleType) -> None:
         say_once(f"instrument:{name}", f"{name} is not instrumented: {error.name or 'a module'} is missing")
         return
     integration.instrument(package)
+    from backspan import telemetry  # loaded by the integration already
+
+    telemetry.end_on_sigterm()
 
 
 def uninstrument() -> None:

@@ -6,12 +6,9 @@ application closed, the garbage collector, or the end of the process.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import Context, attach, detach, get_current
@@ -19,7 +16,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 
 from backspan import context, semconv, telemetry
 from backspan._guard import guarded
-from backspan.config import settings
+from backspan.instrument import _cost, _measured, _unended
+from backspan.instrument._facts import differs
 from backspan.instrument._outcome import ABANDONED, DISCONNECTED, FAILED, capped, error_message, error_type, outcome_of
 
 if TYPE_CHECKING:
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
 
     from backspan.instrument._stream import Fold
 
-_SCOPE_LABELS = (semconv.PROMPT_NAME, semconv.PROMPT_VERSION, semconv.VARIANT)
-
 _clock = time.perf_counter
-_open: dict[int, Call] = {}
-orphans: deque[tuple[Call, int]] = deque()
+_open = _unended.calls
+orphans, reap, end_all = _unended.orphans, _unended.reap, _unended.end_all
+_running: ContextVar[Call | None] = ContextVar("backspan.call", default=None)
 
 
 @dataclass(frozen=True)
@@ -40,42 +37,65 @@ class Service:
 
     attributes: dict[str, Any]
     labels: dict[str, Any]
+    prices: str | None = None
+    """Its id in the price list, if there is a list and it is in there."""
+    renames: bool = False
+    """Whether models are called by names of the customer's own, so that another name is not another model."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is asked for. ``answers``: whether its result is an answer that people may judge."""
+    """What is asked for. ``answers``: whether its result is an answer that people may judge. ``inference``: whether one
+    model gives it, which an agent's is not; it decides which metrics there are.
+    """
 
     name: str
     answers: bool
+    inference: bool = True
 
 
 class Asked(NamedTuple):
-    """What a request says: the model, attributes that are always recorded, and content, empty while content is off."""
+    """What a request says: the model, attributes that are always recorded, and content, empty while content is off.
+
+    ``subject`` follows the operation in the span's name where that is not the model; "" for nothing. ``tools``,
+    ``logprobs`` and ``json`` say what the answer may therefore carry.
+    """
 
     model: str | None
     attributes: dict[str, Any]
     instructions: str | None
     content: dict[str, Any]
     prompt: tuple[str, str | None] | None = None
+    subject: str | None = None
+    tools: bool = False
+    logprobs: bool = False
+    json: bool = False
 
 
 class Call:
     """One call. Extractors fill the public fields; `end` turns them into a span and metrics, once."""
 
     __slots__ = (
-        "__weakref__", "_context", "_dims_version", "_labels", "_operation", "_prompt", "_scope", "_started", "_ticket",
-        "_to", "_token", "asked", "attributes", "error_type", "finish_reasons", "first_chunk", "first_content", "fold",
-        "input_tokens", "output_tokens", "recording", "response_id", "response_model", "span", "stream",
+        "__weakref__", "_outer", "_started", "_token", "answers", "asked", "attributes", "context", "error_type",
+        "finish_reasons", "first_chunk", "first_content", "fold", "input_tokens", "labels", "modalities", "operation",
+        "output_tokens", "prompt", "recording", "response", "response_id", "response_model", "scope", "service", "span",
+        "stream", "ticket", "to", "version",
     )
 
     def __init__(self, operation: Operation, service: Service, asked: Asked, stream: bool) -> None:
-        self._operation, self.asked, self.stream = operation, asked, stream
-        self._ticket = [True]
-        self._scope = context.current()
-        self._to = telemetry.instruments()  # now: at the end of the process none can be made
-        self._labels = {semconv.OPERATION_NAME: operation.name, **service.labels}
+        self.operation, self.service, self.asked, self.stream = operation, service, asked, stream
+        self.ticket = [True]
+        self.scope, parent = context.calling()
+        self.to = telemetry.instruments()  # now: at the end of the process none can be made
+        self.labels = {semconv.OPERATION_NAME: operation.name, **service.labels}
         self._token: Token[Context] | None = None
+        self._outer: Call | None = None
+        self.response: Any = None
+        """The HTTP response, from when it is there until the SDK has made something of it; never of a stream."""
+        self.answers = operation.answers
+        """Whether what came back is an answer that people may judge; extractors know better than the operation."""
+        self.modalities: dict[str, tuple[int, int]] | None = None
+        """Input and output tokens by modality, where the provider tells them apart."""
         self.attributes: dict[str, Any] = asked.content
         self.fold: Fold[Any] | None = None
         self.response_id: str | None = None
@@ -85,50 +105,66 @@ class Call:
         self.output_tokens: int | None = None
         self.error_type: str | None = None
         self.first_chunk = self.first_content = 0.0
-        self._start(operation, service, asked)
+        self._start(operation, service, asked, parent)
 
-    def _start(self, operation: Operation, service: Service, asked: Asked) -> None:
+    def _start(self, operation: Operation, service: Service, asked: Asked, parent: Context | None) -> None:
         if asked.model:
-            self._labels[semconv.REQUEST_MODEL] = asked.model
-        attributes = {**self._labels, **service.attributes, **asked.attributes}
-        self._name_prompt(attributes, asked)
-        attributes.update(self._scope.attributes)
-        name = f"{operation.name} {asked.model}" if asked.model else operation.name
+            self.labels[semconv.REQUEST_MODEL] = asked.model
+        attributes = {**self.labels, **service.attributes, **asked.attributes}
+        self.name_prompt(attributes, asked)
+        attributes.update(self.scope.attributes)
+        subject = asked.model if asked.subject is None else asked.subject
+        name = f"{operation.name} {subject}" if subject else operation.name
         self._started = _clock()
-        self.span = telemetry.get_tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self.span = telemetry.get_tracer().start_span(
+            name, context=parent, kind=SpanKind.CLIENT, attributes=attributes)
+        if self.scope.turn is not None and operation.answers:
+            self.scope.turn.asked(self.cohort()[0])
         self.recording = self.span.is_recording()
-        self._context = set_span_in_context(self.span)
+        self.context = set_span_in_context(self.span)
 
-    def _name_prompt(self, attributes: dict[str, Any], asked: Asked) -> None:
+    def name_prompt(self, attributes: dict[str, Any], asked: Asked) -> None:
         """The version is what the application or the request names, else the hash of the system instructions."""
-        self._prompt, version = asked.prompt or (None, None)
+        self.prompt, version = asked.prompt or (None, None)
         if asked.instructions:
             attributes[semconv.PROMPT_HASH] = digest = context.prompt_hash(asked.instructions)
             version = version or capped(digest)
-        self._dims_version = version
-        if self._prompt:
-            attributes[semconv.PROMPT_NAME] = self._prompt
+        self.version = version
+        if self.prompt:
+            attributes[semconv.PROMPT_NAME] = self.prompt
         if version:
             attributes[semconv.PROMPT_VERSION] = version
 
     # --- the current span -------------------------------------------------------------------------------------------
+    @guarded
     def enter(self) -> None:
         """Make the span current, for the duration of the request."""
-        self._token = attach(self._context)
+        self._token = attach(self.context)
+        self._outer = _running.get()
+        _running.set(self)
 
+    @guarded
     def leave(self) -> None:
         """Make the caller's span current again."""
         # A coroutine may be closed in another context than it ran in; there is nothing to give back there.
-        if self._token is not None and get_current() is self._context:
+        if self._token is not None and get_current() is self.context:
             detach(self._token)
         self._token = None
+        if _running.get() is self:
+            _running.set(self._outer)
+        self._outer = None
+
+    # --- what the client does meanwhile -----------------------------------------------------------------------------
+    def retried(self, seconds: float) -> None:
+        """The client will try once more, ``seconds`` from now."""
+        said = self.attributes
+        said[semconv.RETRY_COUNT] = said.get(semconv.RETRY_COUNT, 0) + 1
+        said[semconv.RETRY_DELAY] = said.get(semconv.RETRY_DELAY, 0.0) + seconds
 
     # --- handed out -------------------------------------------------------------------------------------------------
     def hand_out(self) -> None:
         """The application holds a stream or an unread response now; the end of the process ends the call too."""
-        _open[id(self)] = self
-        if len(_open) == 1:
-            _have_exit_told()
+        _unended.hand_out(self)
 
     def abandon(self) -> None:
         """End a call whose stream was garbage-collected, as soon as that is safe.
@@ -136,10 +172,10 @@ class Call:
         A collection may start while this thread holds a lock of OpenTelemetry's or ours: then the call is ended at the
         next one, with the time of now.
         """
-        if not self._ticket:
+        if not self.ticket:
             return
-        if _inside_telemetry():
-            orphans.append((self, time.time_ns()))
+        if _unended.inside_telemetry():
+            _unended.later(self)
         else:
             self.stop(ABANDONED)
 
@@ -147,11 +183,13 @@ class Call:
     @guarded
     def stop(self, outcome: str, error: BaseException | None = None, at: int | None = None) -> None:
         """End a streamed call with ``outcome``, after what was seen of the stream has been read out."""
-        if self.fold is not None and self._ticket:
-            outcome = self.fold.settle(outcome)
-        if self.stream:
-            self.attributes[semconv.STREAM_OUTCOME] = outcome
-        self.end(error if outcome in (DISCONNECTED, FAILED) else None, at)
+        try:
+            if self.fold is not None and self.ticket:
+                outcome = self.fold.settle(outcome)
+        finally:
+            if self.stream:
+                self.attributes[semconv.STREAM_OUTCOME] = outcome
+            self.end(error if outcome in (DISCONNECTED, FAILED) else None, at)
 
     @guarded
     def fail(self, error: BaseException) -> None:
@@ -163,131 +201,84 @@ class Call:
     def end(self, error: BaseException | None = None, at: int | None = None) -> None:
         """End the span and record the metrics; only the first call does anything. ``at`` is in Unix nanoseconds."""
         try:
-            self._ticket.pop()  # whoever gets it ends the call: threads, finalisers and exit may race
+            self.ticket.pop()  # whoever gets it ends the call: threads, finalisers and exit may race
         except IndexError:
             return
         elapsed = _clock() - self._started
         _open.pop(id(self), None)
-        self.fold = None  # it refers to us: without this, only the garbage collector could free either
+        self.fold = self.response = None  # they refer to us: without this, only the garbage collector could free them
         if error is not None:
             self.error_type = self.error_type or error_type(error)
-        if self.recording:
-            self._close_span(error, at)
-        self._record(elapsed)
-        if self._answered():
-            self._remember()
+        try:
+            self._conclude()
+        finally:
+            if self.recording:
+                self._close_span(error, at)
+            _measured.record(self, elapsed)
+            if self._answered():
+                self._remember()
+
+    def _conclude(self) -> None:
+        """Put what follows from the request and the answer together."""
+        asked, served, service = self.asked.model, self.response_model, self.service
+        if served and asked and served != asked and not service.renames and differs(asked, served):
+            self.attributes[semconv.MODEL_DIFFERS] = True
+        if service.prices and self.input_tokens is not None:
+            cost = _cost.of_call(
+                service.prices, served or asked or "", self.input_tokens, self.output_tokens, self.attributes)
+            if cost is not None:
+                self.attributes[semconv.COST] = cost
 
     def _close_span(self, error: BaseException | None, at: int | None) -> None:
         late = self.attributes
-        for key, value in (
-            (semconv.RESPONSE_ID, self.response_id), (semconv.RESPONSE_MODEL, self.response_model),
-            (semconv.RESPONSE_FINISH_REASONS, self.finish_reasons or None),
-            (semconv.USAGE_INPUT_TOKENS, self.input_tokens), (semconv.USAGE_OUTPUT_TOKENS, self.output_tokens),
-            (semconv.ERROR_TYPE, self.error_type),
-        ):
-            if value is not None:
-                late[key] = value
+        if self.response_id is not None:
+            late[semconv.RESPONSE_ID] = self.response_id
+        if self.response_model is not None:
+            late[semconv.RESPONSE_MODEL] = self.response_model
+        if self.finish_reasons:
+            late[semconv.RESPONSE_FINISH_REASONS] = self.finish_reasons
+        if self.input_tokens is not None:
+            late[semconv.USAGE_INPUT_TOKENS] = self.input_tokens
+        if self.output_tokens is not None:
+            late[semconv.USAGE_OUTPUT_TOKENS] = self.output_tokens
         if self.first_chunk:
-            late[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self.first_chunk - self._started
+            late[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self.until_first_chunk
         if self.first_content:
-            late[semconv.STREAM_TIME_TO_FIRST_CONTENT] = self.first_content - self._started
+            late[semconv.STREAM_TIME_TO_FIRST_CONTENT] = self.until_first_content
         if self.error_type is not None:
-            self.span.set_status(Status(StatusCode.ERROR, error_message(error)))
-        self.span.set_attributes(late)
-        self.span.end(at)
+            late[semconv.ERROR_TYPE] = self.error_type
+            self.span.set_status(Status(StatusCode.ERROR, error_message(error, late)))
+        try:
+            self.span.set_attributes(late)
+        finally:
+            self.span.end(at)
 
-    def _record(self, elapsed: float) -> None:
-        labels, to = self._labels, self._to
-        if self.response_model:
-            labels[semconv.RESPONSE_MODEL] = self.response_model
-        said = self._scope.attributes
-        if said:
-            labels.update({key: said[key] for key in _SCOPE_LABELS if key in said})
-        failed = {**labels, semconv.ERROR_TYPE: self.error_type} if self.error_type else labels
-        both = settings().semconv_both
-        if not self._operation.answers or both:
-            to.operation_duration.record(elapsed, failed, self._context)
-        if self._operation.answers:
-            to.inference_duration.record(elapsed, failed, self._context)
-            self._record_tokens(labels)
-            if self.first_chunk:
-                to.time_to_first_chunk.record(self.first_chunk - self._started, labels, self._context)
-        if both:
-            self._record_old(labels)
+    @property
+    def until_first_chunk(self) -> float:
+        """Seconds from the request to the first chunk."""
+        return self.first_chunk - self._started
 
-    def _record_tokens(self, labels: dict[str, Any]) -> None:
-        known = self.input_tokens is not None or self.output_tokens is not None
-        series = frozenset({**labels, semconv.TOKEN_MODALITY: "text" if known else "unknown"}.items())
-        self._to.input_tokens.add_to(series, self.input_tokens or 0)
-        self._to.output_tokens.add_to(series, self.output_tokens or 0)
-
-    def _record_old(self, labels: dict[str, Any]) -> None:
-        to = self._to
-        for kind, tokens in (("input", self.input_tokens), ("output", self.output_tokens)):
-            if tokens is not None:
-                to.old_token_usage.record(tokens, {**labels, semconv.TOKEN_TYPE: kind}, self._context)
-        if self.first_chunk:
-            to.old_time_to_first_chunk.record(self.first_chunk - self._started, labels, self._context)
+    @property
+    def until_first_content(self) -> float:
+        """Seconds from the request to the first content."""
+        return self.first_content - self._started
 
     def _answered(self) -> bool:
         """Whether somebody may have seen an answer: a whole one, or the beginning of a broken one."""
-        return self._operation.answers and (self.error_type is None or bool(self.first_content))
+        return self.answers and (self.error_type is None or bool(self.first_content))
+
+    def cohort(self) -> context.Cohort:
+        """The labels by which answers, and what people think of them, are counted; not to be changed."""
+        return context.cohort(self.scope, self.asked.model, self.version, self.prompt)
 
     def _remember(self) -> None:
-        at = self.span.get_span_context()
-        scope = self._scope
-        labels = context.dims(scope, self.asked.model, self._dims_version)
-        if self._prompt and not scope.prompt_name:
-            labels[semconv.PROMPT_NAME] = self._prompt
+        scope, (labels, series) = self.scope, self.cohort()
         turn = scope.turn.id if scope.turn is not None else None
-        trace_id, span_id = (f"{at.trace_id:032x}", f"{at.span_id:016x}") if at.is_valid else (None, None)
-        context.answered(context.Target(
-            trace_id, span_id, int(at.trace_flags), self.response_id, scope.conversation_id, turn, labels, time.time(),
-        ), scope)
+        context.answered(context.Answer(
+            self.span.get_span_context(), self.response_id, scope.conversation_id, turn, labels, time.time(),
+        ), series, scope)
 
 
-# --- streams that nobody ended --------------------------------------------------------------------------------------
-_FINALISERS = frozenset({"_inside_telemetry", "abandon", "__del__", "ended", "call", "watch", "awatch"})
-_LOCKING = ("opentelemetry.", "backspan.", "prometheus_client.")
-
-
-def _inside_telemetry() -> bool:
-    """Tell whether this thread is in code that may hold a lock we need; the finaliser's own frames are not."""
-    frame: FrameType | None = sys._getframe()  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and frame.f_code.co_name in _FINALISERS:
-        frame = frame.f_back
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith(_LOCKING):
-            return True
-        frame = frame.f_back
-    return False
-
-
-@guarded
-def reap() -> None:
-    """End the calls that could not be ended when their stream was collected."""
-    while orphans:
-        call, at = orphans.popleft()
-        call.stop(ABANDONED, at=at)
-
-
-def _have_exit_told() -> None:
-    telemetry.at_exit(end_all)
-
-
-def end_all() -> None:
-    """End every open call: the process is about to end, and the providers with it."""
-    reap()
-    for call in list(_open.values()):
-        call.stop(ABANDONED)
-
-
-def _after_fork_in_child() -> None:
-    for call in list(_open.values()):
-        call._ticket.clear()  # pyright: ignore[reportPrivateUsage]  # the parent ends what it began
-    _open.clear()
-    orphans.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def running() -> Call | None:
+    """The call whose request runs in this context."""
+    return _running.get()

@@ -1,23 +1,26 @@
-"""Content as the conventions' JSON: redacted leaf by leaf, and cut inside the JSON, never through it.
+"""Content as the conventions' JSON, redacted leaf by leaf. `_fit` makes attributes of it.
 
 Nothing here runs while content is off. Bytes and base64 never leave: type, size and hash stand for them.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
-from backspan.redact import redact
+from backspan.config import settings
+from backspan.redact import Counts, examine, hooked, policy
+from backspan.redact.parts import note, redacted
 
-MOST_CHARACTERS = 65_536
-"""Most characters of one content attribute, unless OpenTelemetry's own limit is lower."""
-_LEAST_TEXT = 16
+_SHORT_KEY = 16
+_REMEMBERED_CHARACTERS = 8192
 _MOST_PARSED = 65_536
 Json = dict[str, Any]
 
@@ -66,15 +69,38 @@ def field(thing: Any, name: str) -> Any:
     return peek(thing, name)
 
 
+_SEQUENCE = (list, tuple)
+
+
 def each(value: Any) -> list[Any]:
     """``value`` if it is a list or a tuple, else nothing: an iterator belongs to the application."""
-    return list(cast("list[Any]", value)) if isinstance(value, list | tuple) else []
+    return list(cast("list[Any]", value)) if isinstance(value, _SEQUENCE) else []
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
+class Text(dict[str, Any]):
+    """A text part, with its own JSON."""
+
+    __slots__ = ("json",)
+    json: str
+
+
 def text_part(text: str) -> Json:
-    """A text part, redacted."""
-    return {"type": "text", "content": redact(text)}
+    """A text part, redacted and encoded; a conversation is sent again with every turn, so both are remembered."""
+    if len(text) > _REMEMBERED_CHARACTERS or hooked() or len(text) > settings().content_part:
+        return {"type": "text", "content": redacted(text)}
+    said, encoded, found = _remembered(text, policy())
+    if found:
+        note(found)
+    part = Text(type="text", content=said)
+    part.json = encoded
+    return part
+
+
+@lru_cache(maxsize=256)
+def _remembered(text: str, policy: str) -> tuple[str, str, Counts]:
+    said, found = examine(text)
+    return said, f'{{"type":"text","content":{quoted(said)}}}', found
 
 
 def tool_call_part(name: Any, id: Any, arguments: Any) -> Json:
@@ -91,20 +117,29 @@ def tool_response_part(id: Any, response: Any) -> Json:
 
 
 def blob_part(modality: str, mime_type: str | None, data: str | bytes) -> Json:
-    """Binary data, reduced to its type, size in bytes and SHA-256. ``data`` is base64 if it is a string."""
-    raw = data.encode() if isinstance(data, str) else data
-    size = len(raw) * 3 // 4 - raw[-2:].count(b"=") if isinstance(data, str) else len(raw)
-    part: Json = {"type": "blob", "modality": modality, "content": "", "size": size,
+    """Binary data, reduced to its type, size in bytes and SHA-256. ``data`` is base64 if it is a string.
+
+    The hash is of the bytes themselves, so that a picture is found again by its file; of the text if it is no base64.
+    """
+    raw = _bytes(data) if isinstance(data, str) else data
+    part: Json = {"type": "blob", "modality": modality, "content": "", "size": len(raw),
                   "sha256": hashlib.sha256(raw).hexdigest()}
     if mime_type:
         part["mime_type"] = mime_type
     return part
 
 
+def _bytes(data: str) -> bytes:
+    try:
+        return binascii.a2b_base64(data)
+    except ValueError:
+        return data.encode("utf-8", "replace")
+
+
 def media_part(modality: str, url: str) -> Json:
     """An address of a picture, a sound or a document; a ``data:`` address is reduced by `blob_part`."""
     if not url.startswith("data:"):
-        return {"type": "uri", "modality": modality, "uri": redact(url)}
+        return {"type": "uri", "modality": modality, "uri": redacted(url)}
     head, _, data = url.partition(",")
     return blob_part(modality, head[5:].partition(";")[0] or None, data)
 
@@ -121,19 +156,24 @@ def _parsed(arguments: Any) -> Any:
 def clean(value: Any) -> Any:
     """``value`` as JSON data with every text redacted, at any depth; objects of SDKs become dicts."""
     if isinstance(value, str):
-        return redact(value)
+        return redacted(value)
     if isinstance(value, dict):
-        return {str(key): clean(item) for key, item in cast(Json, value).items()}
+        return {_clean_key(str(key)): clean(item) for key, item in cast(Json, value).items()}
     if isinstance(value, list | tuple):
         return [clean(item) for item in cast("list[Any]", value)]
     return _clean_scalar(value)
+
+
+def _clean_key(key: str) -> str:
+    """A key may be somebody's address; a short word is not."""
+    return key if len(key) < _SHORT_KEY and key.isidentifier() else redacted(key)
 
 
 def _clean_scalar(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        masked = redact(str(value))
+        masked = redacted(str(value))
         return value if masked == str(value) else masked
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -152,52 +192,11 @@ def _foreign(value: Any) -> Any:
 
 
 # --- the JSON -------------------------------------------------------------------------------------------------------
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_foreign).encode
-
-
-def fit(items: list[Any]) -> tuple[str, bool]:
-    """``items`` as JSON within `limit` characters, and whether something had to be cut for that."""
-    text = _sound(_encode(items))
-    most = limit()
-    return (text, False) if len(text) <= most else (_cut(items, most), True)
-
-
-def _sound(text: str) -> str:
-    """``text`` without lone surrogates, which no exporter can encode."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode()
-
-
-def _cut(items: list[Any], most: int) -> str:
-    longest = most // 2
-    while longest >= _LEAST_TEXT:
-        text = _sound(_encode(_shortened(items, longest)))
-        if len(text) <= most:
-            return text
-        longest //= 4
-    return _thinned(_shortened(items, _LEAST_TEXT), most)
-
-
-def _thinned(items: list[Any], most: int) -> str:
-    """The first and the last of ``items`` that fit, when even short ones are too many."""
-    keep = len(items) // 2
-    while keep:
-        text = _sound(_encode(items[:keep] + items[-keep:]))
-        if len(text) <= most:
-            return text
-        keep //= 2
-    return "[]"
-
-
-def _shortened(value: Any, longest: int) -> Any:
-    if isinstance(value, str):
-        return value if len(value) <= longest else f"{value[:longest]}…[{len(value) - longest} more]"
-    if isinstance(value, dict):
-        return {key: _shortened(item, longest) for key, item in cast(Json, value).items()}
-    if isinstance(value, list):
-        return [_shortened(item, longest) for item in cast(list[Any], value)]
-    return value
+encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), default=_foreign, check_circular=False).encode
+"""What `clean` returned, or the parts above, as JSON."""
+quoted: Callable[[str], str] = json.encoder.encode_basestring
+"""A text as JSON."""
 
 
 @lru_cache(maxsize=1)
@@ -205,4 +204,4 @@ def limit() -> int:
     """Characters that one content attribute may have: past the SDK's own limit it would be cut through the JSON."""
     said = [os.environ.get(name, "") for name in
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")]
-    return min([MOST_CHARACTERS, *(int(number) for number in said if number.isdigit())])
+    return min((int(number) for number in said if number.isdigit()), default=sys.maxsize)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from backspan import semconv
+from backspan.config import settings
 from backspan.instrument._call import Asked, Call, Operation
 from backspan.instrument._content import (
     Json,
@@ -18,8 +19,17 @@ from backspan.instrument._content import (
     tool_call_part,
     tool_response_part,
 )
-from backspan.instrument._openai_common import common_attributes, put_content, set_usage, texts
-from backspan.redact import redact
+from backspan.instrument._facts import (
+    arguments_of,
+    log_probabilities,
+    put_confidence,
+    put_refusal,
+    put_shape,
+    put_tool_calls,
+)
+from backspan.instrument._fit import remembered
+from backspan.instrument._openai_common import common_attributes, put_content, set_usage, texts, view
+from backspan.redact.parts import redacted
 
 OPERATION = Operation(semconv.CHAT, answers=True)
 _INSTRUCTING = ("system", "developer")
@@ -45,8 +55,10 @@ def asked(body: Json, content: bool) -> Asked:
         put_content(recorded, semconv.INPUT_MESSAGES, [_input_message(message) for message in messages])
         tools = [*each(body.get("tools")), *each(body.get("functions"))]
         if tools:
-            put_content(recorded, semconv.TOOL_DEFINITIONS, [_tool_definition(tool) for tool in tools])
-    return Asked(model, attributes, instructions, recorded)
+            put_content(recorded, semconv.TOOL_DEFINITIONS, remembered(tools, _tool_definition))
+    return Asked(
+        model, attributes, instructions, recorded, tools=bool(body.get("tools") or body.get("functions")),
+        logprobs=bool(body.get("logprobs")), json=attributes.get(semconv.OUTPUT_TYPE) == "json")
 
 
 def _measure(messages: list[Any]) -> tuple[str | None, int]:
@@ -64,6 +76,9 @@ def _measure(messages: list[Any]) -> tuple[str | None, int]:
 
 def _input_message(message: Any) -> Json:
     role, said = field(message, "role"), field(message, "content")
+    if isinstance(said, str) and isinstance(role, str) and role != "tool" and type(message) is dict and (
+            len(cast(Json, message)) == 2):
+        return {"role": role, "parts": [text_part(said)]}
     parts: list[Json] = []
     if role == "tool":
         answer = said if isinstance(said, str) else "\n".join(texts(said))
@@ -76,7 +91,7 @@ def _input_message(message: Any) -> Json:
     shaped: Json = {"role": str(role or "user"), "parts": parts}
     name = field(message, "name")
     if isinstance(name, str):
-        shaped["name"] = redact(name)
+        shaped["name"] = redacted(name)
     return shaped
 
 
@@ -136,28 +151,47 @@ def _tool_definition(tool: Any) -> Json:
 
 # --- the answer -----------------------------------------------------------------------------------------------------
 def answered(call: Call, answer: Any, content: bool) -> None:
-    """Read a `ChatCompletion`, or a `Bag` of one. An error body with status 200 is an error."""
-    identify(call, answer)
-    set_usage(call, peek(answer, "usage"))
-    choices = each(peek(answer, "choices"))
-    error = peek(answer, "error")
-    if error and not choices:
-        call.error_type = str(field(error, "code") or field(error, "type") or "error")
+    """Read a `ChatCompletion`, or a `Bag` of one."""
+    fields = view(answer)
+    _identify(call, fields)
+    set_usage(call, fields.get("usage"))
+    choices = each(fields.get("choices"))
     call.finish_reasons = [str(peek(choice, "finish_reason") or "error") for choice in choices]
     if content and call.recording and choices:
         said = [_output_message(peek(choice, "message"), reason)
                 for choice, reason in zip(choices, call.finish_reasons, strict=True)]
         put_content(call.attributes, semconv.OUTPUT_MESSAGES, said)
+    messages = [view(peek(choice, "message")) for choice in choices]
+    put_refusal(call, [True for message in messages if message.get("refusal")])
+    for message in messages:
+        if message.get("tool_calls") or message.get("function_call"):
+            put_tool_calls(call, [said for message in messages for said in arguments_of(message)])
+            break
+    if call.asked.json or call.asked.logprobs:
+        _put_asked(call, choices, messages)
+
+
+def _put_asked(call: Call, choices: list[Any], messages: list[Json]) -> None:
+    if call.asked.json:
+        for message in messages:
+            put_shape(call, message.get("content"))
+    if call.asked.logprobs:
+        put_confidence(call, [
+            value for choice in choices for value in log_probabilities(peek(peek(choice, "logprobs"), "content"))])
 
 
 def identify(call: Call, answer: Any) -> None:
     """Take ids and the model from an answer, or from the first chunk of one."""
-    said, model = peek(answer, "id"), peek(answer, "model")
+    _identify(call, view(answer))
+
+
+def _identify(call: Call, fields: Json) -> None:
+    said, model = fields.get("id"), fields.get("model")
     if isinstance(said, str) and said:
         call.response_id = said
     if isinstance(model, str) and model:
         call.response_model = model
-    tier, fingerprint = peek(answer, "service_tier"), peek(answer, "system_fingerprint")
+    tier, fingerprint = fields.get("service_tier"), fields.get("system_fingerprint")
     if tier:
         call.attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = tier
     if fingerprint:
@@ -168,13 +202,13 @@ def _output_message(message: Any, reason: str) -> Json:
     parts: list[Json] = []
     reasoning = peek(message, "reasoning_content")
     if isinstance(reasoning, str) and reasoning:
-        parts.append({"type": "reasoning", "content": redact(reasoning)})
+        parts.append({"type": "reasoning", "content": redacted(reasoning)})
     said = peek(message, "content")
     if isinstance(said, str):
         parts.append(text_part(said))
     refusal = peek(message, "refusal")
     if isinstance(refusal, str) and refusal:
-        parts.append({"type": "refusal", "content": redact(refusal)})
+        parts.append({"type": "refusal", "content": redacted(refusal)})
     audio = peek(message, "audio")
     if audio is not None:
         parts.append({**blob_part("audio", None, _data(field(audio, "data"))), "id": str(field(audio, "id") or "")})
@@ -191,7 +225,4 @@ def failed(call: Call, error: BaseException) -> None:
     """Take what an exception of the SDK's parser still knows: the tokens were billed."""
     completion = peek(error, "completion")
     if completion is not None:
-        answered(call, completion, False)
-    elif type(error).__name__ == "ContentFilterFinishReasonError":
-        call.finish_reasons = ["content_filter"]
-
+        answered(call, completion, settings().content)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from backspan import semconv
 from backspan.instrument._call import Call
-from backspan.instrument._content import Json, each, field, fit, peek
+from backspan.instrument._content import Json, each, field
+from backspan.instrument._fit import put_content as put_content
 
+_NUMBER = (int, float)  # `int | float` is made anew each time, at the price of a whole attribute
 _NUMBERS = (
     ("temperature", semconv.REQUEST_TEMPERATURE),
     ("top_p", semconv.REQUEST_TOP_P),
@@ -20,9 +22,8 @@ def common_attributes(body: Json, api_type: str) -> tuple[Json, str | None]:
     """Span attributes that every text API shares, and the model asked for."""
     attributes: Json = {semconv.OPENAI_API_TYPE: api_type}
     for name, key in _NUMBERS:
-        value = body.get(name)
-        if isinstance(value, int | float):
-            attributes[key] = float(value)
+        if name in body and isinstance(body[name], _NUMBER):
+            attributes[key] = float(body[name])
     seed, count, tier = body.get("seed"), body.get("n"), body.get("service_tier")
     if isinstance(seed, int):
         attributes[semconv.REQUEST_SEED] = seed
@@ -58,21 +59,46 @@ def texts(content: Any) -> list[str]:
             if isinstance(said := part if isinstance(part, str) else field(part, "text"), str)]
 
 
-def put_content(attributes: Json, key: str, items: list[Any]) -> None:
-    """Set the content attribute ``key``, and say so if it had to be cut."""
-    attributes[key], cut = fit(items)
-    if cut:
-        attributes[semconv.CONTENT_TRUNCATED] = True
-
-
 _CHAT_USAGE = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
 _RESPONSES_USAGE = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 
 _TOLD_PARTS = (
     ("cached_tokens", semconv.USAGE_CACHE_READ_INPUT_TOKENS),
     ("cache_write_tokens", semconv.USAGE_CACHE_WRITE_INPUT_TOKENS),
+    ("audio_tokens", semconv.USAGE_AUDIO_INPUT_TOKENS),
 )
-_SAID_PARTS = (("reasoning_tokens", semconv.USAGE_REASONING_OUTPUT_TOKENS),)
+_SAID_PARTS = (
+    ("reasoning_tokens", semconv.USAGE_REASONING_OUTPUT_TOKENS),
+    ("audio_tokens", semconv.USAGE_AUDIO_OUTPUT_TOKENS),
+)
+
+
+def view(thing: Any) -> Json:
+    """All fields of an answer (an SDK's model, a `Bag` or a dict), for reading several of them; not to be changed."""
+    if isinstance(thing, dict):
+        return cast(Json, thing)
+    fields: Json = getattr(thing, "__dict__", None) or {}
+    more: Json | None = getattr(thing, "__pydantic_extra__", None)
+    return {**more, **fields} if more else fields
+
+
+MOST_CHARACTERS = 100_000
+"""Characters of text that are kept of one session, which may go on for hours."""
+
+
+class Room:
+    """What is left of `MOST_CHARACTERS`, for all texts of one session."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MOST_CHARACTERS
+
+    def keep(self, texts: list[str], text: str) -> None:
+        """Append as much of ``text`` to ``texts`` as there is room for."""
+        if self._left > 0:
+            texts.append(text[:self._left])
+            self._left -= len(text)
 
 
 def set_usage(call: Call, usage: Any, responses: bool = False) -> None:
@@ -80,16 +106,17 @@ def set_usage(call: Call, usage: Any, responses: bool = False) -> None:
     if usage is None:
         return
     told, said, told_details, said_details = _RESPONSES_USAGE if responses else _CHAT_USAGE
-    call.input_tokens = _count(usage, told, call.input_tokens)
-    call.output_tokens = _count(usage, said, call.output_tokens)
-    for details, parts in ((peek(usage, told_details), _TOLD_PARTS), (peek(usage, said_details), _SAID_PARTS)):
-        if details is not None:
+    fields = view(usage)
+    count = fields.get(told)
+    if isinstance(count, int):
+        call.input_tokens = count
+    count = fields.get(said)
+    if isinstance(count, int):
+        call.output_tokens = count
+    for details, parts in ((fields.get(told_details), _TOLD_PARTS), (fields.get(said_details), _SAID_PARTS)):
+        if details is not None:  # old clients leave parts that they do not know as dicts
+            fields = view(details)
             for name, key in parts:
-                count = _count(details, name, None)
-                if count:  # a part that is nothing need not be said
+                count = fields.get(name)
+                if count and isinstance(count, int):  # a part that is nothing need not be said
                     call.attributes[key] = count
-
-
-def _count(thing: Any, name: str, known: int | None) -> int | None:
-    value = field(thing, name)  # old clients leave parts that they do not know as dicts
-    return value if isinstance(value, int) else known

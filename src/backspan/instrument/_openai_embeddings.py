@@ -40,7 +40,3 @@ def answered(call: Call, answer: Any, content: bool) -> None:
     vector: Any = peek(rows[0], "embedding") if rows else None
     if isinstance(vector, list):
         call.attributes[semconv.EMBEDDINGS_DIMENSION] = len(vector)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def failed(call: Call, error: BaseException) -> None:
-    """Nothing is known of an embedding that failed."""

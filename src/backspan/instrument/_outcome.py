@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from backspan import semconv
 from backspan.config import settings
-from backspan.redact import redact
+from backspan.redact.parts import masked
 
 COMPLETE, CLOSED, CANCELLED, ABANDONED, DISCONNECTED, FAILED, INCOMPLETE = semconv.OUTCOMES
 _OTHER_VERSION = "other"
@@ -41,11 +43,14 @@ def error_type(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def error_message(error: BaseException | None) -> str | None:
-    """The message of ``error``, which may quote the prompt: only while content is on."""
+def error_message(error: BaseException | None, attributes: dict[str, Any]) -> str | None:
+    """The message of ``error``, which may quote the prompt: only while content is on.
+
+    What is masked in it is counted in ``attributes``.
+    """
     if error is None or not settings().content:
         return None
-    return redact(str(error))[:_MOST_MESSAGE]
+    return masked(str(error), attributes)[:_MOST_MESSAGE]
 
 
 _versions: set[str] = set()

@@ -13,10 +13,11 @@ import types
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import cycle
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast, get_origin
 
-from backspan._guard import awatch, guard, guarded, watch
+from backspan._guard import EVERY, MEASURED, awatch, guard, guarded, measured, spent, watch
 from backspan.instrument._call import Call
 from backspan.instrument._outcome import ABANDONED, CANCELLED, CLOSED, COMPLETE, outcome_of
 
@@ -27,7 +28,8 @@ _clock = time.perf_counter
 class Fold(Generic[T]):
     """Folds the chunks of one stream into what is known of the answer. A watcher for `backspan._guard.watch`.
 
-    A subclass implements `plain`, called once content began and meant to be fast, `rare`, for any chunk, and `finish`.
+    A subclass implements `rare`, for any chunk, and `finish`; and where it pays, something faster for what comes after
+    content began: `plain`, or what `quick` returns.
     """
 
     __slots__ = ("call", "chunks", "said", "see", "terminal")
@@ -51,7 +53,11 @@ class Fold(Generic[T]):
         self.rare(chunk)
         if self.said:
             self.call.first_content = _clock()
-            self.see = self.plain
+            self.see = self.quick()
+
+    def quick(self) -> Callable[[T], object]:
+        """Return what takes each chunk after content began: `plain`, or something faster."""
+        return self.plain
 
     def plain(self, chunk: T) -> None:
         """Take a chunk after content began."""
@@ -81,12 +87,41 @@ class Fold(Generic[T]):
         if isinstance(error, GeneratorExit):
             self.call.abandon()
         else:
-            self.catch_up()
-            self.call.stop(outcome_of(error, self.terminal), error)
+            try:
+                self.catch_up()
+            finally:
+                self.call.stop(outcome_of(error, self.terminal), error)
 
 
 def _ignore(chunk: object) -> None:
     pass
+
+
+_processor_time = time.thread_time
+_CLOCK = min(-_processor_time() + _processor_time() for _ in range(20))
+"""Seconds that asking the clock takes, which is as long as some chunks do."""
+_turn = cycle(MEASURED).__next__
+
+
+class _Measured:
+    """Shows a fold the chunks of one stream, and adds what that takes to what was `spent`."""
+
+    __slots__ = ("_fold",)
+
+    def __init__(self, fold: Fold[Any]) -> None:
+        self._fold = fold
+
+    def see(self, chunk: Any) -> None:
+        began = _processor_time()
+        try:
+            self._fold.see(chunk)
+        finally:
+            spent[0] += max(_processor_time() - began - _CLOCK, 0.0) * EVERY
+
+    def ended(self, error: BaseException | None) -> None:
+        began = _processor_time()
+        self._fold.ended(error)
+        spent[0] += (_processor_time() - began) * EVERY
 
 
 # --- the response beneath -------------------------------------------------------------------------------------------
@@ -113,7 +148,7 @@ class Hold:
         """Close the response; this ends the call unless somebody reading it will say more."""
         response: Any = self._response()
         if response is not None:
-            error, reading = _why(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+            error, reading = _why(sys._getframe(1)) or _UNKNOWN  # pyright: ignore[reportPrivateUsage]
             try:
                 cast(Any, type(response)).close(response)
             finally:
@@ -123,7 +158,7 @@ class Hold:
         """The asynchronous `close`."""
         response: Any = self._response()
         if response is not None:
-            error, reading = _why(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+            error, reading = _why(sys._getframe(1)) or _UNKNOWN  # pyright: ignore[reportPrivateUsage]
             try:
                 await cast(Any, type(response)).aclose(response)
             finally:
@@ -153,7 +188,7 @@ class Hold:
         self._whole(raw)
         return raw
 
-    @guarded
+    @measured
     def _closed(self, error: BaseException | None, reading: bool) -> None:
         iterator = self._iterator() if self._iterator is not None else None
         running = getattr(iterator, "gi_running", False) or getattr(iterator, "ag_running", False)
@@ -164,14 +199,14 @@ class Hold:
         else:
             self._stop(CLOSED if error is None or isinstance(error, Exception | GeneratorExit) else CANCELLED)
 
-    @guarded
+    @measured
     def _whole(self, raw: bytes) -> None:
         if self._body is not None:
             with guard("stream.body"):
                 self._body(self.call, raw)
         self._stop(COMPLETE)
 
-    @guarded
+    @measured
     def _broken(self, error: BaseException) -> None:
         self._stop(outcome_of(error, False), error)
 
@@ -185,6 +220,7 @@ class Hold:
             for name in ("close", "read", "aclose", "aread"):
                 response.__dict__.pop(name, None)
 
+    @guarded
     def __del__(self) -> None:
         self.call.abandon()
 
@@ -193,6 +229,10 @@ _READERS = frozenset({"iter_raw", "aiter_raw", "__stream__"})
 """Functions of httpx and of the SDK that close the response when they are through, or are dropped."""
 
 
+_UNKNOWN = (None, False)
+
+
+@guarded
 def _why(closer: FrameType) -> tuple[BaseException | None, bool]:
     """The exception that made ``closer`` close the response, and whether that is the SDK's own reading of the body.
 
@@ -230,7 +270,8 @@ def _watcher(stream: Any) -> Any:
     if keeper is None:
         return None
     keeper.watch(stream._iterator)
-    return keeper.call.fold
+    fold = keeper.call.fold
+    return _Measured(fold) if fold is not None and _turn() else fold
 
 
 @lru_cache(maxsize=256)

@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NoReturn, cast
+
+import yaml
 
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SpecError(ValueError):
-    """A spec that cannot be used. ``path`` says where, as in ``charts[0].baseline.p0``."""
+    """A spec that cannot be used. ``path`` says where, as in ``charts[0].baseline.p0``; ``line`` counts from 1."""
 
-    def __init__(self, path: str, message: str) -> None:
+    def __init__(self, path: str, message: str, line: int | None = None) -> None:
         self.path = path
         self.message = message
-        super().__init__(f"{path or 'spec'}: {message}")
+        self.line = line
+        super().__init__(f"{f'line {line}: ' if line else ''}{path or 'spec'}: {message}")
+
+    def at(self, lines: Mapping[str, int]) -> SpecError:
+        """The same complaint with its line: that of the path, or of the nearest thing around it."""
+        path = self.path
+        while path and path not in lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return SpecError(self.path, self.message, lines.get(path))
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """Line of every value of a YAML text by its path, as `SpecError` spells it. Raises ``yaml.YAMLError``."""
+    found: dict[str, int] = {}
+    pending: list[tuple[str, Any]] = [("", yaml.compose(text, Loader=yaml.SafeLoader))]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, yaml.MappingNode):
+            for key, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+                child = _join(path, str(key.value))
+                found[child] = key.start_mark.line + 1
+                pending.append((child, value))
+        elif isinstance(node, yaml.SequenceNode):
+            for i, value in enumerate(cast("list[yaml.Node]", node.value)):
+                found[f"{path}[{i}]"] = value.start_mark.line + 1
+                pending.append((f"{path}[{i}]", value))
+    return found
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,26 @@ class Node:
         value = self.text()
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", value):
             self.fail(f"must be a name of a-z, 0-9 and _ that begins with a letter, got {_show(value)}")
+        return value
+
+    def boolean(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            self.fail(f"must be true or false, got {_show(self.value)}")
+        return self.value
+
+    def url(self) -> str:
+        """An address such as ``https://host/path``, without the slash at its end."""
+        value = self.text()
+        if not re.fullmatch(r"https?://[^\s\"{}]+", value):
+            self.fail(f"must be an address such as https://grafana.example.org, got {_show(value)}")
+        return value.rstrip("/")
+
+    def selector(self) -> str:
+        """The PromQL selector of a counter: a name, with matchers or without, and nothing else."""
+        value = self.text().strip()
+        if not re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?", value):
+            self.fail(f"must be a plain selector of a counter such as name{{label=\"value\"}}, got {_show(value)}")
         return value
 
     def choice(self, known: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from backspan.rules import promtool, scenario
+from backspan.rules import canary, canary_tests, limits, pipeline, promtool, scenario, slo, slo_oracle
 from backspan.rules._node import write_duration
-from backspan.rules.alert import alert_rule
+from backspan.rules.alert import alert_rules
 from backspan.rules.expressions import recording_rules
 from backspan.rules.spec import Chart, Spec
 
@@ -23,12 +23,23 @@ _EVERY = 40
 
 
 def generate(spec: Spec) -> dict[str, str]:
-    """Text of every file by its path below the output folder: ``<chart>.yml`` and ``tests/<chart>.yml``."""
+    """Text of every file by its path below the output folder: ``<name>.yml`` and ``tests/<name>.yml``."""
     files: dict[str, str] = {}
+
+    def add(name: str, rules: dict[str, Any] | None, tests: dict[str, Any] | None, kind: str = "") -> None:
+        if rules is not None:
+            files[f"{name}.yml"] = write(rules)
+        if tests is not None:
+            files[f"tests/{name}{kind}.yml"] = write(tests)
+
     for chart in spec.charts:
-        name = f"{chart.name}.yml"
-        files[name] = write(rule_file(spec, chart))
-        files[f"tests/{name}"] = write(_tests(spec, chart, f"../{name}"))
+        path = f"../{chart.name}.yml"
+        add(chart.name, rule_file(spec, chart), _tests(spec, chart, path))
+        add(chart.name, None, slo_oracle.promtool_tests(spec, chart, path), "_slo")
+    for one in spec.canaries:
+        add(one.name, canary.rule_file(spec, one), canary_tests.promtool_tests(spec, one, f"../{one.name}.yml"))
+    add("limits", limits.rule_file(spec), limits.promtool_tests(spec, "../limits.yml"))
+    add(pipeline.FILE, pipeline.rule_file(spec), None)
     return files
 
 
@@ -38,7 +49,7 @@ def rule_file(spec: Spec, chart: Chart) -> dict[str, Any]:
     group = {
         "name": f"backspan_spc_{chart.name}",
         "interval": write_duration(spec.interval),
-        "rules": [*rules, alert_rule(chart)],
+        "rules": [*rules, *slo.rules(spec, chart), *alert_rules(spec, chart)],
     }
     return {"groups": [group]}
 
@@ -70,8 +81,9 @@ def write(document: object) -> str:
 def _tests(spec: Spec, chart: Chart, rules: str) -> dict[str, Any]:
     times = [step * spec.interval for step in range(0, scenario.STEPS, _EVERY)]
     streams = scenario.streams(chart.watched, spec.interval)
-    name = "a bad prompt version, as the Python oracle sees it"
-    return promtool.document(spec, chart, rules, streams, step=spec.interval, times=times, name=name)
+    name, by_hand = "a bad version, as the Python oracle sees it", scenario.overrides(chart)
+    return promtool.document(
+        spec, chart, rules, streams, step=spec.interval, times=times, name=name, overrides=by_hand)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from backspan.rules import series
 from backspan.rules._node import write_duration
+from backspan.rules.alert import about_silence, missing
 from backspan.rules.expressions import alarm
 from backspan.rules.indicators import matchers
-from backspan.rules.oracle import Labels, Oracle, Row, Samples
+from backspan.rules.oracle import Oracle, Row
+from backspan.rules.oracle_counting import Key, Labels, Samples
 from backspan.rules.spec import Chart, Spec
+from backspan.rules.tickets import conditions
+from backspan.spc.phases import Effective
 
 
 class Sample(dict[str, Any]):
@@ -19,9 +24,10 @@ class Sample(dict[str, Any]):
 
 
 TOLERANCE = 1e-9
-"""Largest difference to the oracle that a test accepts."""
+"""Largest difference to the oracle that a test accepts; relative for values above 1."""
 
 _WHOLE = ("n", "bad", "window_n", "window_bad", "rated_at")
+_TOLD_APART = ("alarm", "phase", "tickets", "missing")
 
 
 def document(
@@ -33,11 +39,13 @@ def document(
     step: int,
     times: Iterable[int],
     name: str,
+    overrides: Mapping[Key, Effective] | None = None,
 ) -> dict[str, Any]:
     """A promtool test file for ``chart``.
 
     ``streams`` have a sample (or a gap) every ``step`` seconds from 0; ``times`` are the evaluations, in seconds and
-    multiples of the interval, at which everything is compared.
+    multiples of the interval, at which everything is compared. ``overrides`` are baselines that a person set; they
+    become series like the rest.
     """
     wanted = sorted(times)
     return {
@@ -47,16 +55,27 @@ def document(
             {
                 "name": name,
                 "interval": write_duration(step),
-                "input_series": [_series(chart, key, samples, step) for key, samples in streams.items()],
-                "promql_expr_test": list(_expectations(spec, chart, streams, wanted)),
+                "input_series": [
+                    *(_series(chart, key, samples, step) for key, samples in streams.items()),
+                    *_set_by_hand(chart, overrides or {}, wanted[-1] // step),
+                ],
+                "promql_expr_test": list(_expectations(spec, chart, Oracle(spec, chart, streams, overrides), wanted)),
             }
         ],
     }
 
 
 def _series(chart: Chart, labels: Labels, samples: Samples, step: int) -> dict[str, str]:
-    selector = f"{chart.watched.metric}{{{matchers(dict(labels))}}}"
-    return {"series": selector, "values": write_values(samples, step)}
+    said = dict(labels)
+    name = said.pop("__name__", chart.watched.total.name)
+    return {"series": f"{name}{{{matchers(said)}}}", "values": write_values(samples, step)}
+
+
+def _set_by_hand(chart: Chart, overrides: Mapping[Key, Effective], slots: int) -> Iterable[dict[str, str]]:
+    for (partition, labels), base in overrides.items():
+        said = {series.CHART: chart.name, series.PARTITION: partition, **dict(labels), series.PHASE: base.phase}
+        for name, value in ((series.BASELINE_P0, base.p0), (series.BASELINE_PHI, base.phi)):
+            yield {"series": f"{name}{{{matchers(said)}}}", "values": f"{value!r}x{slots}"}
 
 
 def write_values(samples: Samples, step: int) -> str:
@@ -89,17 +108,18 @@ def _runs(words: Sequence[str]) -> Iterable[str]:
         i += length
 
 
-def _expectations(
-    spec: Spec, chart: Chart, streams: Mapping[Labels, Samples], times: Sequence[int]
-) -> Iterable[dict[str, Any]]:
-    oracle, left = Oracle(spec, chart, streams), set(times)
+def _expectations(spec: Spec, chart: Chart, oracle: Oracle, times: Sequence[int]) -> Iterable[dict[str, Any]]:
+    left = set(times)
     for at in range(0, times[-1] + 1, spec.interval):
         rows = oracle.step(at)
         if at in left:
             left.discard(at)
-            yield _count(chart, series.SR, len(rows), at)
+            yield _count(chart, series.SR, sum(row.sr is not None for row in rows.values()), at)
             yield _count(chart, series.N, sum(row.n is not None for row in rows.values()), at)
+            yield _count(chart, series.PHASE_SERIES, len(rows), at)
             yield _alarms(chart, rows, at)
+            yield from _tickets(chart, rows, at)
+            yield from _silence(chart, rows, at)
             for (partition, labels), row in rows.items():
                 yield from _cohort(chart, partition, labels, row, at)
     if left:
@@ -107,31 +127,51 @@ def _expectations(
 
 
 def _cohort(chart: Chart, partition: str, labels: Labels, row: Row, at: int) -> Iterable[dict[str, Any]]:
+    skipped = (*_TOLD_APART, *(() if chart.tickets else ("z", "ewma")))
     for field, value in asdict(row).items():
-        if field == "alarm":
+        if field in skipped:
             continue
-        selector = _selector(f"spc:{field}", chart, partition, labels)
+        selector = f"last_over_time({_selector(f'spc:{field}', chart, partition, labels)}[500ms])"
         if value is None:
             yield _test(f"count({selector}) or vector(0)", at, 0)
-        elif field in _WHOLE:
+        elif field in _WHOLE and value == int(value):
             yield _test(f"sum({selector})", at, value)
         else:
-            yield _test(f"sum(abs({selector} - {value:.12g}) <= bool {TOLERANCE})", at, 1)
+            bound = TOLERANCE * max(1.0, abs(value))
+            yield _test(f"sum(abs({selector} - {value!r}) <= bool {bound})", at, 1)
+    selector = _selector(series.PHASE_SERIES, chart, partition, labels, {series.PHASE: row.phase})
+    yield _test(f"sum({selector})", at, 1)
 
 
-def _selector(name: str, chart: Chart, partition: str, labels: Labels) -> str:
+def _selector(
+    name: str, chart: Chart, partition: str, labels: Labels, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
     keys = next(p.labels for p in chart.partitions if p.name == partition)
     values = {series.CHART: chart.name, series.PARTITION: partition, **{key: dict(labels).get(key, "") for key in keys}}
+    values |= more
     return f"{name}{{{matchers(values)}}}"
 
 
 def _count(chart: Chart, name: str, count: int, at: int) -> dict[str, Any]:
-    return _test(f"count({name}{{{matchers({series.CHART: chart.name})}}}) or vector(0)", at, count)
+    selector = f"{name}{{{matchers({series.CHART: chart.name})}}}"
+    return _test(f"count(last_over_time({selector}[500ms])) or vector(0)", at, count)
 
 
 def _alarms(chart: Chart, rows: Mapping[Any, Row], at: int) -> dict[str, Any]:
     """Counts cohorts over the limit by the alert's own condition; firing also depends on ``keep_firing_for``."""
     return _test(f"count({' '.join(alarm(chart).split())}) or vector(0)", at, sum(r.alarm for r in rows.values()))
+
+
+def _tickets(chart: Chart, rows: Mapping[Any, Row], at: int) -> Iterable[dict[str, Any]]:
+    for name, condition in conditions(chart).items():
+        expr = f"count({' '.join(condition.split())}) or vector(0)"
+        yield _test(expr, at, sum(name in row.tickets for row in rows.values()))
+
+
+def _silence(chart: Chart, rows: Mapping[Any, Row], at: int) -> Iterable[dict[str, Any]]:
+    if about_silence(chart):
+        expr = f"count({' '.join(missing(chart).split())}) or vector(0)"
+        yield _test(expr, at, sum(row.missing for row in rows.values()))
 
 
 def _test(expr: str, at: int, value: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from backspan.server.problems import Problem
 
@@ -24,15 +24,17 @@ async def read(request: Request, most: int) -> bytes:
     if claimed.isdigit() and int(claimed) > most:
         raise Problem(413, f"at most {most} bytes")
     parts, size = list[bytes](), 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise Problem(413, f"at most {most} bytes")
-            parts.append(part)
-    except ClientDisconnect:
-        raise Problem(400, "the body ended early") from None
-    return b"".join(parts)
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, "the body ended early")
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise Problem(413, f"at most {most} bytes")
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
+        parts.append(part)
 
 
 def unpack(body: bytes, encoding: str, most: int) -> bytes:

@@ -30,7 +30,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backspan.server import bodies
+from backspan.server import bodies, keys, trust
 from backspan.server.config import ServerConfig
 from backspan.server.problems import Problem, busy
 from backspan.server.spans import Received
@@ -38,7 +38,7 @@ from backspan.store import Busy, Store
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
-_RPC_CODES = {400: 3, 401: 16, 413: 8, 415: 3, 503: 14}
+_RPC_CODES = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
 _FORWARD_SECONDS = 10.0
 
 
@@ -63,6 +63,7 @@ class Receiver:
 
     def __init__(self, store: Store, config: ServerConfig) -> None:
         self._store = store
+        self._config = config
         self._forward_to = config.emit_to if config.forward else None
 
     def handler(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
@@ -71,6 +72,7 @@ class Receiver:
         async def receive(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             try:
+                trust.require_sender(request, self._config, keys.OTLP)  # before a byte of the body is read
                 if kind not in (PROTOBUF, JSON):
                     raise Problem(415, f"content-type must be {PROTOBUF} or {JSON}")
                 return _answer(await self._take(signal, request, kind), 200, kind)
@@ -96,7 +98,8 @@ class Receiver:
     async def _store_spans(self, message: ExportTraceServiceRequest, response: Message) -> None:
         received = await asyncio.to_thread(Received, message)
         if received.calls or received.votes:
-            await asyncio.wrap_future(self._store.put_spans(received.calls, received.votes))
+            await asyncio.wrap_future(self._store.put_spans(
+                received.calls, received.votes, received.foreign, received.promoted))
         if received.rejected:
             partial = cast("ExportTraceServiceResponse", response).partial_success
             partial.rejected_spans = received.rejected

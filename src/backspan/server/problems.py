@@ -5,26 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 TITLES = {
     400: "Bad request", 401: "Not authorised", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
-    413: "Too large", 415: "Unsupported media type", 422: "Invalid", 429: "Too many requests", 503: "Busy",
+    409: "Conflict", 413: "Too large", 415: "Unsupported media type", 422: "Invalid", 429: "Too many requests",
+    500: "Fault", 503: "Busy",
 }
 
 
 class Problem(Exception):
-    """An answer that is an error: ``status``, what is wrong, and, if there is one, the field at fault."""
+    """An answer that is an error: ``status``, what is wrong, and, if there is one, the field at fault.
+
+    ``reason`` says under which word of `backspan.server.rejections` it is counted, where status and field do not tell.
+    """
 
     def __init__(
-        self, status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
+        self, status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.field = field
         self.headers = headers
+        self.reason = reason
 
     def response(self) -> Response:
         """The problem document."""
@@ -32,12 +37,6 @@ class Problem(Exception):
                 "detail": self.detail, **({"field": self.field} if self.field else {})}
         return Response(json.dumps(body, ensure_ascii=False), self.status, dict(self.headers or {}),
                         "application/problem+json")
-
-
-async def respond(_request: Request, error: Exception) -> Response:
-    """Exception handler for `Problem`."""
-    assert isinstance(error, Problem)
-    return error.response()
 
 
 def busy() -> Problem:

@@ -8,10 +8,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
 
-from backspan.server import trust
+from backspan.server import (
+    chart_routes,
+    comparison_routes,
+    documents,
+    erasure_routes,
+    keys,
+    outbox_routes,
+    quarantine_routes,
+    trust,
+)
+from backspan.server.charts import ChartBook
 from backspan.server.config import ServerConfig
 from backspan.server.problems import Problem
-from backspan.server.spc import ChartBook
 from backspan.store import Store, reads
 
 Limit = Annotated[int, Query(ge=1, le=reads.MOST, description="Rows per page")]
@@ -24,7 +33,7 @@ def router(store: Store, config: ServerConfig, book: ChartBook | None) -> APIRou
     """The routes of the query API. ``book`` is None where the charts are evaluated by Prometheus."""
 
     def allowed(request: Request) -> None:
-        trust.require(request, config)
+        trust.require(request, config, keys.READ if request.method == "GET" else keys.ADMIN)
 
     def read(query: Callable[[Connection], Any]) -> Any:
         with store.reading() as conn:
@@ -35,7 +44,12 @@ def router(store: Store, config: ServerConfig, book: ChartBook | None) -> APIRou
 
     api = APIRouter(prefix="/api", dependencies=[Depends(allowed)])
     _add_turns(api, read)
-    _add_charts(api, read, book)
+    documents.add(api, read)
+    comparison_routes.add(api, read)
+    chart_routes.add(api, read, store, book)
+    outbox_routes.add(api, read, store, config)
+    quarantine_routes.add(api, read, store)
+    erasure_routes.add(api, read, store)
     return api
 
 
@@ -74,26 +88,3 @@ def _add_turns(api: APIRouter, read: Callable[[Callable[[Connection], Any]], Any
         if not found:
             raise Problem(404, "no such feedback")
         return {"revisions": found}
-
-
-def _add_charts(
-    api: APIRouter, read: Callable[[Callable[[Connection], Any]], Any], book: ChartBook | None
-) -> None:
-    evaluated_by = "prometheus" if book is None else "backspan"
-    known = {} if book is None else book.charts
-
-    @api.get("/charts", summary="Control charts and where each cohort stands")
-    def charts() -> dict[str, Any]:
-        shown: list[dict[str, Any]] = [] if book is None else read(book.summaries)
-        return {"evaluated_by": evaluated_by, "charts": shown}
-
-    @api.get("/charts/{name}", summary="One control chart: points, limits, statistic, alarms")
-    def chart(name: str) -> dict[str, Any]:
-        if book is None or name not in known:
-            raise Problem(404, "no such chart")
-        detail = book.detail
-        return read(lambda conn: detail(conn, known[name]))
-
-    @api.get("/alerts", summary="Alerts, newest first")
-    def alerts() -> dict[str, Any]:
-        return {"evaluated_by": evaluated_by, "alerts": [] if book is None else read(book.alerts)}

@@ -13,6 +13,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from backspan import semconv
+from backspan.context import pseudonym
+from backspan.dialects.apply import translated
+from backspan.dialects.names import USER_ID
+from backspan.server import masking
 from backspan.store import Call, Vote
 
 _HEX = re.compile(r"[0-9a-f]{32}")
@@ -26,26 +30,33 @@ class Malformed(ValueError):
 
 
 class Received:
-    """What one request held."""
+    """What one request held. ``foreign`` names the turns whose sender counts no answers, ``promoted`` those that were
+    sent because they were bad (`Store.put_spans`)."""
 
     def __init__(self, request: ExportTraceServiceRequest) -> None:
         self.calls: list[Call] = []
         self.votes: list[Vote] = []
+        self.foreign: set[str] = set()
+        self.promoted: set[str] = set()
         self.rejected = 0
         for group in request.resource_spans:
             resource = attributes(group.resource.attributes)
             for scope in group.scope_spans:
                 for span in scope.spans:
-                    self._take(span, resource)
+                    self._take(span, resource, scope.scope.name)
 
-    def _take(self, span: Span, resource: Mapping[str, Any]) -> None:
+    def _take(self, span: Span, resource: Mapping[str, Any], scope: str) -> None:
         try:
             _check_ids(span)
-            said = attributes(span.attributes)
+            said = translated(attributes(span.attributes))
             if semconv.FEEDBACK_ID in said:
-                self.votes.append(vote(span, said, resource))
+                self.votes.append(masking.vote(vote(span, said, resource)))
             elif semconv.OPERATION_NAME in said:
-                self.calls.append(call(span, said, resource))
+                self.calls.append(masking.call(call(span, said, resource)))
+                if scope != semconv.SCOPE and semconv.TURN_ID not in said:
+                    self.foreign.add(self.calls[-1].turn_key)
+                if said.get(semconv.TRACE_PROMOTED) is True:
+                    self.promoted.add(self.calls[-1].turn_key)
         except Malformed:
             self.rejected += 1
 
@@ -95,12 +106,22 @@ def _score(said: Mapping[str, Any], key: str) -> float | None:
 def _structured(said: Mapping[str, Any], key: str) -> list[Any]:
     """An attribute of the conventions that is a list, given as such or as JSON text."""
     value = said.get(key)
-    if isinstance(value, str):
-        try:
-            value = json.loads(_clean(value))
-        except (ValueError, RecursionError):
-            return []
+    try:
+        value = _storable(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, RecursionError):
+        return []
     return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _storable(value: Any) -> Any:
+    """A value of JSON without what no database holds as text: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return _clean(value.encode("utf-8", "replace").decode("utf-8"))
+    if isinstance(value, list):
+        return [_storable(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in cast("dict[Any, Any]", value).items()}
+    return value
 
 
 # --- calls ----------------------------------------------------------------------------------------------------------
@@ -113,17 +134,30 @@ def call(span: Span, said: Mapping[str, Any], resource: Mapping[str, Any]) -> Ca
         operation=_text(said, semconv.OPERATION_NAME), started=span.start_time_unix_nano / 1e9,
         ended=span.end_time_unix_nano / 1e9, turn_id=_text(said, semconv.TURN_ID),
         service=_text(resource, semconv.SERVICE_NAME), environment=_text(resource, semconv.ENVIRONMENT),
-        conversation_id=_text(said, semconv.CONVERSATION_ID), user_id=_text(said, semconv.ENDUSER_PSEUDO_ID),
+        conversation_id=_text(said, semconv.CONVERSATION_ID), user_id=_user(said),
         segment=_text(said, semconv.SEGMENT), variant=_text(said, semconv.VARIANT),
         model=_text(said, semconv.REQUEST_MODEL), response_model=_text(said, semconv.RESPONSE_MODEL),
         provider=_text(said, semconv.PROVIDER_NAME), prompt_name=_text(said, semconv.PROMPT_NAME),
         prompt_version=_text(said, semconv.PROMPT_VERSION) or _text(said, semconv.PROMPT_HASH),
         index_name=_text(said, semconv.INDEX_NAME), index_version=_text(said, semconv.INDEX_VERSION),
-        response_id=_text(said, semconv.RESPONSE_ID), input_tokens=_number(said, semconv.USAGE_INPUT_TOKENS),
+        response_id=_text(said, semconv.RESPONSE_ID), join_key=_text(said, semconv.JOIN_KEY),
+        consent=",".join(str(one) for one in _structured(said, semconv.CONSENT))[:_MOST_TEXT],
+        input_tokens=_number(said, semconv.USAGE_INPUT_TOKENS),
         output_tokens=_number(said, semconv.USAGE_OUTPUT_TOKENS), outcome=_text(said, semconv.STREAM_OUTCOME),
-        error=error, answered=not error or semconv.STREAM_TIME_TO_FIRST_CONTENT in said,
+        finish=_finish(said), error=error, answered=not error or semconv.STREAM_TIME_TO_FIRST_CONTENT in said,
         query=_query(said, inputs), answer=_spoken(outputs[:1]), messages=inputs, documents=list(_documents(said)),
     )
+
+
+def _user(said: Mapping[str, Any]) -> str:
+    """The user's pseudonym; a plain id, which only instrumentations other than ours send, becomes one here."""
+    plain_id = _text(said, USER_ID)
+    return _text(said, semconv.ENDUSER_PSEUDO_ID) or (pseudonym(plain_id) if plain_id else "")
+
+
+def _finish(said: Mapping[str, Any]) -> str:
+    reasons = _structured(said, semconv.RESPONSE_FINISH_REASONS)
+    return _clean(str(reasons[0]))[:64] if reasons else ""
 
 
 def _query(said: Mapping[str, Any], inputs: list[Any]) -> str:
@@ -183,9 +217,15 @@ def vote(span: Span, said: Mapping[str, Any], resource: Mapping[str, Any]) -> Vo
         response_id=_text(said, semconv.RESPONSE_ID) or None,
         conversation_id=_text(said, semconv.CONVERSATION_ID) or None, turn_id=_text(said, semconv.TURN_ID) or None,
         at=None if delay is None else time - delay, delay=delay, revision=(version, op),
+        solicited=_truth(said, semconv.FEEDBACK_SOLICITED),
         dims={**{key: _text(said, key) for key in semconv.DIMENSIONS},
               **{key: _text(resource, key) for key in (semconv.SERVICE_NAME, semconv.ENVIRONMENT)}},
     )
+
+
+def _truth(said: Mapping[str, Any], key: str) -> bool | None:
+    value = said.get(key)
+    return value if isinstance(value, bool) else None
 
 
 def _long(said: Mapping[str, Any], key: str) -> str | None:

@@ -14,10 +14,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, fsum, inf, lgamma, log, log1p, sqrt
 
-WIDTH = 3.0
-"""Limits lie this many standard deviations from the centre line (Shewhart)."""
-_D2 = 1.128
-"""Mean moving range of two standard normal values: turns a mean range into a standard deviation."""
+from backspan.spc import points
+from backspan.spc.points import D2, WIDTH, Limits, PhaseOne, Point, Side, check_side, mean_moving_range
+
+__all__ = [
+    "WIDTH",
+    "Limits",
+    "PhaseOne",
+    "Window",
+    "centre_line",
+    "chart",
+    "laney_sigma_z",
+    "limits",
+    "lower_tail",
+    "points_out",
+    "run_length",
+    "screen",
+    "upper_tail",
+    "wilson",
+    "z_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -35,27 +51,6 @@ class Window:
     def rate(self) -> float:
         """Share of bad events, 0..1."""
         return self.bad / self.n
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Control limits of one window, as shares: ``lower <= centre <= upper``, all within 0..1."""
-
-    lower: float
-    centre: float
-    upper: float
-
-    def holds(self, rate: float) -> bool:
-        """True if ``rate`` lies within the limits; a point on a limit is in control."""
-        return self.lower <= rate <= self.upper
-
-
-@dataclass(frozen=True)
-class PhaseOne:
-    """Result of `screen`: the centre line of the windows kept, and the positions (from 0) of those removed."""
-
-    centre: float
-    removed: tuple[int, ...]
 
 
 def centre_line(windows: Sequence[Window]) -> float:
@@ -84,16 +79,29 @@ def z_scores(windows: Sequence[Window], p: float) -> list[float]:
     return [(w.rate - p) / sqrt(p * (1.0 - p) / w.n) for w in windows]
 
 
-def laney_sigma_z(windows: Sequence[Window], p: float | None = None) -> float:
-    """Laney's sigma_z: mean moving range of the z-scores over 1.128. 1 = binomial, above 1 = overdispersed.
+def laney_sigma_z(windows: Sequence[Window], p: float | None = None, *, d2: float = D2) -> float:
+    """Laney's sigma_z: mean moving range of the z-scores over ``d2``. 1 = binomial, above 1 = overdispersed.
 
     ``p`` is the centre line; default: that of ``windows``. A special cause inside ``windows`` inflates the result,
-    so screen first. Raises ValueError for fewer than two windows or a centre of 0 or 1.
+    so screen first. ``d2`` is 1.128 as Laney and Minitab have it; `points.D2_EXACT` gives what other software prints.
+    Slow waves hide from it: the moving range sees neighbours only.
+    Raises ValueError for fewer than two windows or a centre of 0 or 1.
     """
     if len(windows) < 2:
         raise ValueError("sigma_z needs at least two windows")
     z = z_scores(windows, centre_line(windows) if p is None else p)
-    return fsum(abs(b - a) for a, b in zip(z, z[1:], strict=False)) / (len(z) - 1) / _D2
+    return mean_moving_range(z) / d2
+
+
+def chart(
+    windows: Sequence[Window], p: float | None = None, *, sigma_z: float = 1.0, width: float = WIDTH
+) -> tuple[Point, ...]:
+    """The chart, one point a window. ``p`` is the accepted rate; default: the centre line of ``windows`` (Phase I).
+
+    ``sigma_z`` = 1 draws the p-chart, `laney_sigma_z` draws Laney's p'. Raises ValueError as `limits` does.
+    """
+    centre = centre_line(windows) if p is None else p
+    return tuple(limits(centre, w.n, sigma_z=sigma_z, width=width).point(w.rate, w.n) for w in windows)
 
 
 def points_out(windows: Sequence[Window], p: float, *, sigma_z: float = 1.0, width: float = WIDTH) -> list[int]:
@@ -112,17 +120,7 @@ def screen(windows: Sequence[Window], *, passes: int = 2) -> PhaseOne:
     a person writes down; this function only says which. Raises ValueError if nothing is given
     or nothing is left.
     """
-    kept = list(range(len(windows)))
-    centre = centre_line(windows)
-    for _ in range(passes):
-        out = {kept[i] for i in points_out([windows[i] for i in kept], centre)}
-        if not out:
-            break
-        kept = [i for i in kept if i not in out]
-        if not kept:
-            raise ValueError("every window is out of limits: nothing is left to fit")
-        centre = centre_line([windows[i] for i in kept])
-    return PhaseOne(centre, tuple(i for i in range(len(windows)) if i not in set(kept)))
+    return points.screen(windows, centre_line, points_out, passes)
 
 
 def wilson(bad: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -138,23 +136,31 @@ def wilson(bad: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, fl
 
 def upper_tail(x: int, n: int, p: float) -> float:
     """P(X > x) for X binomial(n, p), summed exactly from the far end. Raises ValueError unless 0 < p < 1, n >= 1."""
+    return min(1.0, fsum(_terms(range(n, max(x, -1), -1), n, p)))
+
+
+def lower_tail(x: int, n: int, p: float) -> float:
+    """P(X < x) for X binomial(n, p), summed exactly from the far end. Raises ValueError unless 0 < p < 1, n >= 1."""
+    return min(1.0, fsum(_terms(range(0, min(x, n + 1)), n, p)))
+
+
+def _terms(counts: range, n: int, p: float) -> list[float]:
     if n < 1 or not 0.0 < p < 1.0:
         raise ValueError(f"a tail needs n >= 1 and 0 < p < 1, got n={n}, p={p}")
-    log_p, log_q = log(p), log1p(-p)
-    terms = (
-        exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log_p + (n - k) * log_q)
-        for k in range(n, max(x, -1), -1)
-    )
-    return min(1.0, fsum(terms))
+    log_p, log_q, log_n = log(p), log1p(-p), lgamma(n + 1)
+    return [exp(log_n - lgamma(k + 1) - lgamma(n - k + 1) + k * log_p + (n - k) * log_q) for k in counts]
 
 
-def run_length(p0: float, n: int, p: float | None = None, *, width: float = WIDTH) -> float:
-    """Mean number of windows of size ``n`` until the chart signals on its upper side, exactly.
+def run_length(p0: float, n: int, p: float | None = None, *, width: float = WIDTH, side: Side = "up") -> float:
+    """Mean number of windows of size ``n`` until the chart signals on ``side``, exactly.
 
     ``p0`` is the centre line, ``p`` the true rate (default ``p0``: the run length to a false alarm). Windows must not
-    overlap. It is ``1 / P(X / n > UCL)``, infinite if the limit cannot be passed.
+    overlap. It is ``1 / P(X / n out of limits)``, infinite if no limit of that side can be passed.
     """
-    upper = limits(p0, n, width=width).upper
-    largest_inside = max(x for x in range(n + 1) if x / n <= upper)
-    chance = upper_tail(largest_inside, n, p0 if p is None else p)
+    check_side(side)
+    bounds, true = limits(p0, n, width=width), p0 if p is None else p
+    highest = max(x for x in range(n + 1) if x / n <= bounds.upper)
+    lowest = min(x for x in range(n + 1) if x / n >= bounds.lower)
+    chance = 0.0 if side == "down" else upper_tail(highest, n, true)
+    chance += 0.0 if side == "up" else lower_tail(lowest, n, true)
     return 1.0 / chance if chance > 0 else inf

@@ -6,30 +6,32 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from backspan import semconv
 from backspan.context import Target
-from backspan.store import counters, outbox, retention, turns, votes
-from backspan.store.model import Call, Event, Judged, Receipt, Vote, vote_of
+from backspan.store import asking, audit, counters, erasure, estimates, keys, outbox, signals, skips, votes
+from backspan.store._work import Identify, Work
+from backspan.store.engines import connect, postgres_url, sqlite_url
+from backspan.store.idempotency import Claim, Done, Once
+from backspan.store.migrate import StoreError
+from backspan.store.model import Call, Event, Judged, Receipt, Vote, Watch, vote_of
 from backspan.store.retention import Retention
-from backspan.store.schema import StoreError, connect, sqlite_url
+from backspan.store.suspicion import Rules
 from backspan.store.votes import Policy
-from backspan.store.writer import Busy, Closed, Writer
+from backspan.store.writer import Busy, Closed, Unavailable, Writer, unavailable
 
-__all__ = ["Busy", "Call", "Closed", "Event", "Policy", "Receipt", "Retention", "Store", "StoreError", "Vote",
-           "sqlite_url", "vote_of"]
+__all__ = ["Busy", "Call", "Closed", "Event", "Policy", "Receipt", "Retention", "Rules", "Store", "StoreError",
+           "Unavailable", "Vote", "Watch", "asking", "audit", "erasure", "estimates", "keys", "postgres_url",
+           "signals", "sqlite_url", "vote_of"]
 
-Watch = Callable[[Connection, Sequence[Event]], None]
-Identify = Callable[[Target, str, "str | None"], str]
-_RETENTION_EVERY = 60.0
+T = TypeVar("T")
 
 
 class Store:
@@ -40,9 +42,10 @@ class Store:
         identify: gives a vote its key from (target, name, rater).
         policy: what is counted and emitted here.
         count_answers: count turns as ``backspan_answers_total``.
-        keep: the rolling window.
-        watch: called with the counted judgements inside their transaction, in commit order.
+        keep: the rolling window, unless a worker was told another (`backspan.store.retention`).
+        watch: told of every answer, call and judgement that is counted.
         clock: Unix seconds.
+        rules: hold votes that look like spam (`backspan.store.guards`); None: hold none.
 
     Raises:
         StoreError: if the database cannot be used.
@@ -51,19 +54,17 @@ class Store:
     def __init__(
         self, url: str, *, identify: Identify, policy: Policy, count_answers: bool = True,
         keep: Retention | None = None, watch: Watch | None = None, clock: Callable[[], float] = time.time,
+        rules: Rules | None = None,
     ) -> None:
         self._writing, self._reading = connect(url)
-        self._identify = identify
-        self._policy = policy
-        self._count_answers = count_answers
-        self._keep = keep or Retention()
-        self._watch = watch
-        self._clock = clock
-        self._retained = 0.0
+        self._inside = Work(identify=identify, policy=policy, count_answers=count_answers, keep=keep or Retention(),
+                            watch=watch, clock=clock, rules=rules)
         self.url = url
-        self.fresh_outbox = threading.Event()
+        self.fresh_outbox = self._inside.fresh_outbox
         """Set when something new waits in the outbox."""
-        self._writer = Writer(self._writing, self._tick)
+        self._writer = Writer(self._writing, self._inside.tick)
+        self._votes_once = Once(self._inside.store_votes, votes.pack, votes.unpack, clock)
+        self._work_once = Once(self._inside.work, _same, _same, clock)
 
     # --- write ---
     def put(self, judgement: Judged, target: Target, rater: str | None, now: float) -> Receipt:
@@ -72,35 +73,92 @@ class Store:
         Raises:
             Busy: when too much waits; nothing was stored.
         """
-        id = self._identify(target, judgement.name, rater)
+        id = self._inside.identify(target, judgement.name, rater)
         return self.put_votes([vote_of(id, judgement, target, rater, now)]).result()[0]
 
     def put_votes(self, group: Sequence[Vote]) -> Future[list[Receipt]]:
         """Accept votes, all or none; the receipts are in their order."""
-        return self._writer.submit(self._store_votes, group)
+        return self._writer.submit(self._inside.store_votes, group)
 
     async def accept(self, group: Sequence[Vote]) -> list[Receipt]:
         """`put_votes` for a caller in an event loop."""
-        return await self._writer.submit_from(asyncio.get_running_loop(), self._store_votes, group)
+        return await self._writer.submit_from(asyncio.get_running_loop(), self._inside.store_votes, group)
 
-    def put_spans(self, calls: Sequence[Call], judged: Sequence[Vote] = ()) -> Future[None]:
-        """Accept the calls and the votes that came as spans."""
-        return self._writer.submit(self._store_spans, (calls, judged))
+    async def accept_once(self, group: Sequence[Vote], claim: Claim) -> Done[list[Receipt]]:
+        """`accept`, unless ``claim`` was done before: then what it got."""
+        return await self.once(self._votes_once, claim, group)
 
-    def scrape(self) -> Future[list[counters.Series]]:
-        """All series as one scrape shows them; the scrape is counted for new ones."""
-        return self._writer.submit(lambda conn, items: [counters.scrape(conn) for _ in items], None)
+    async def once(self, run: Once[T], claim: Claim, item: Any) -> Done[T]:
+        """Do one item of work once (`backspan.store.idempotency`), for a caller in an event loop."""
+        return await self._writer.submit_from(asyncio.get_running_loop(), run, (claim, item))
+
+    def put_spans(
+        self, calls: Sequence[Call], judged: Sequence[Vote] = (), foreign: Set[str] = frozenset(),
+        promoted: Set[str] = frozenset(),
+    ) -> Future[None]:
+        """Accept the calls and the votes that came as spans.
+
+        ``foreign`` holds the `Call.turn_key` of calls whose sender does not count its answers itself: they are counted
+        here in any case. ``promoted`` holds those of calls that were sent because they were bad: they are kept and can
+        be judged, and are not counted, no more than those with which they had been left out.
+        """
+        return self._writer.submit(self._inside.store_spans, (calls, judged, foreign, promoted))
+
+    def scrape(self) -> Future[list[counters.Series] | None]:
+        """All series as one scrape shows them; the scrape is counted for new ones.
+
+        None if another replica shows them: a series that two showed would be counted twice.
+        """
+        return self._writer.submit(self._inside.scrape, None)
+
+    def emits(self) -> bool:
+        """Tell whether this replica sends what waits in the outbox.
+
+        Raises:
+            Busy, Closed: as all writing.
+        """
+        if self._inside.emitting.fresh():
+            return True
+        return self.write(lambda conn: self._inside.emitting.take(conn, self._inside.clock())).result()
 
     def emitted(self, seqs: Sequence[int]) -> Future[None]:
         """Note which revisions the back end has taken."""
-        return self._writer.submit(self._mark_emitted, seqs)
+        return self._writer.submit(self._inside.mark_emitted, seqs)
+
+    def unsendable(self, seqs: Sequence[int]) -> Future[None]:
+        """Note which revisions can never be told to the back end."""
+        return self.write(lambda conn: outbox.mark(conn, seqs, outbox.UNSENDABLE))
+
+    def write(self, job: Callable[[Connection], T]) -> Future[T]:
+        """Run ``job`` in a transaction of the writing thread."""
+        return self._writer.submit(_run, job)
+
+    def work(self, job: Callable[[votes.Batch], T]) -> Future[T]:
+        """Run ``job`` in a transaction of the writing thread; what it puts into the batch is stored and counted."""
+        return self._writer.submit(self._inside.work, job)
+
+    async def work_once(self, job: Callable[[votes.Batch], T], claim: Claim) -> Done[T]:
+        """`work` with a result that is JSON, unless ``claim`` was done before: then what came of it."""
+        return await self.once(self._work_once, claim, job)
+
+    def skip(self, target: Target, name: str, rater: str | None) -> Future[tuple[str, bool]]:
+        """Count a question that was passed over; its id, and whether it was not counted before."""
+        return self.write(lambda conn: self.note_skip(conn, target, name, rater))
+
+    def note_skip(self, conn: Connection, target: Target, name: str, rater: str | None) -> tuple[str, bool]:
+        """`skip`, inside a transaction of the writing thread."""
+        id = self._inside.identify(target, f"skip/{name}", rater)
+        span, work = (target.trace_id, target.span_id), self._inside
+        return id, skips.note(conn, id, name, rater, span, target.dims, work.clock(), work.policy.labels)
 
     def identify(self, target: Target, name: str, rater: str | None) -> str:
         """Key of a vote."""
-        return self._identify(target, name, rater)
+        return self._inside.identify(target, name, rater)
 
     def close(self) -> None:
-        """Commit what is queued and close the database."""
+        """Commit what is queued, give back what only one replica does, and close the database."""
+        with suppress(Busy, Closed):
+            self._writer.submit(self._inside.give_back, None)
         self._writer.close()
         self._reading.dispose()
         self._writing.dispose()
@@ -108,52 +166,23 @@ class Store:
     # --- read ---
     @contextmanager
     def reading(self) -> Generator[Connection]:
-        """A connection for the functions of `reads`, `charts` and `outbox`."""
-        with self._reading.begin() as conn:
-            yield conn
+        """A connection for the functions of `reads`, `charts` and `outbox`.
 
-    # --- inside the writer's transactions ---
-    def _store_votes(self, conn: Connection, groups: Sequence[Any]) -> Sequence[list[Receipt]]:
-        batch = votes.Batch(conn, self._clock(), self._policy)
-        receipts = votes.put(batch, groups)
-        self._finish(batch)
-        return receipts
+        Raises:
+            Unavailable: if the database server does not answer.
+        """
+        try:
+            with self._reading.begin() as conn:
+                yield conn
+        except DBAPIError as error:
+            if unavailable(self._reading, error):
+                raise Unavailable("the database does not answer") from error
+            raise
 
-    def _store_spans(self, conn: Connection, items: Sequence[Any]) -> Sequence[None]:
-        batch = votes.Batch(conn, self._clock(), self._policy)
-        received = [call for calls, _ in items for call in calls]
-        changed = turns.put_calls(conn, received, batch.now) if received else []
-        self._answer(batch, [turn for turn in changed if not turn["counted"] and turns.complete(turn)])
-        votes.settle(batch, (call.trace_id for call in received), (call.response_id for call in received))
-        votes.put(batch, [judged for _, judged in items])
-        self._finish(batch)
-        return [None] * len(items)
 
-    def _answer(self, batch: votes.Batch, answered: Sequence[Mapping[str, Any]]) -> None:
-        for turn in answered:
-            dims = turns.dims_of(turn)
-            if self._count_answers:
-                exemplar = {"trace_id": turn["trace_id"], "span_id": turn["span_id"], "time": turn["ended"]}
-                batch.increments.add(semconv.PROM_ANSWERS, dims, exemplar=exemplar)
-            counters.open_cohort(batch.increments, dims)
-        turns.mark_counted(batch.conn, [turn["turn_id"] for turn in answered])
+def _run(conn: Connection, jobs: Sequence[Any]) -> Sequence[Any]:
+    return [job(conn) for job in jobs]
 
-    def _finish(self, batch: votes.Batch) -> None:
-        batch.write()
-        if batch.events and self._watch is not None:
-            self._watch(batch.conn, batch.events)
-        if batch.emitting:
-            self.fresh_outbox.set()
 
-    def _mark_emitted(self, conn: Connection, items: Sequence[Any]) -> Sequence[None]:
-        outbox.mark(conn, [seq for seqs in items for seq in seqs], self._clock())
-        return [None] * len(items)
-
-    def _tick(self, conn: Connection) -> None:
-        batch = votes.Batch(conn, self._clock(), self._policy)
-        self._answer(batch, turns.uncounted(conn, batch.now))
-        votes.expire(batch)
-        self._finish(batch)
-        if batch.now - self._retained >= _RETENTION_EVERY:
-            self._retained = batch.now
-            retention.apply(conn, self._keep, batch.now)
+def _same(result: Any) -> Any:
+    return result

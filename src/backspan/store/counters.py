@@ -6,72 +6,63 @@ Histograms are stored as one row per bucket (not cumulative, label ``le``) and o
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from backspan import semconv
-from backspan.store.schema import chunks, counters, dumps, insert
+from backspan.store import bulk
+from backspan.store.schema import chunks, counters, dumps
+from backspan.store.series import SUM, Key, key_of
+
+__all__ = ["SHOWN_AS_ZERO", "SUM", "Increments", "Series", "open_cohort", "scrape", "totals"]
 
 SHOWN_AS_ZERO = 2
 """Scrapes that show a new series as 0, so that its first event is an increase for Prometheus and not a birth."""
-SUM = "sum"
-"""Value of ``le`` in the row that holds a histogram's sum."""
-_BUCKETS = {semconv.PROM_FEEDBACK_SCORE: semconv.SCORE_BUCKETS, semconv.PROM_FEEDBACK_DELAY: semconv.DELAY_BUCKETS}
+_EXEMPLAR = ("trace_id", "span_id", "time", "value")
+_NAMES = ("metric", "labels", "value", "exposed", "exemplar")
+_ADD = ("ON CONFLICT (metric, labels) DO UPDATE SET value = counters.value + excluded.value, "
+        "exemplar = coalesce(excluded.exemplar, counters.exemplar)")
 
 
 @dataclass
 class Increments:
     """What one transaction adds to the counters, gathered so that each series is written once."""
 
-    added: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
-    exemplars: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict[tuple[str, str], dict[str, Any]])
-    _canonical: dict[frozenset[tuple[str, str]], str] = field(default_factory=dict[frozenset[tuple[str, str]], str])
+    added: dict[Key, float] = field(default_factory=dict[Key, float])
+    exemplars: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
+    opened: set[frozenset[tuple[str, str]]] = field(default_factory=set[frozenset[tuple[str, str]]])
+    """Cohorts whose zeros are among ``added``."""
 
     def add(
         self, metric: str, labels: Mapping[str, str], amount: float = 1.0, exemplar: Mapping[str, Any] | None = None
     ) -> None:
+        """`count` for a series by its metric and its labels."""
+        self.count(key_of(metric, labels), amount, exemplar)
+
+    def count(self, key: Key, amount: float = 1.0, exemplar: Mapping[str, Any] | None = None) -> None:
         """Add ``amount`` to a series (0 makes it exist). ``exemplar`` replaces the one shown before."""
-        said = frozenset(labels.items())
-        if said not in self._canonical:
-            self._canonical[said] = dumps(labels)
-        key = (metric, self._canonical[said])
         self.added[key] = self.added.get(key, 0.0) + amount
         if exemplar is not None:
             self.exemplars[key] = {**exemplar, "value": amount}
 
-    def observe(self, metric: str, labels: Mapping[str, str], value: float) -> None:
-        """Record ``value`` in a histogram."""
-        bounds = _BUCKETS[metric]
-        place = bisect_left(bounds, value)
-        self.add(metric, {**labels, "le": repr(float(bounds[place])) if place < len(bounds) else "+Inf"})
-        self.add(metric, {**labels, "le": SUM}, value)
-
     def write(self, conn: Connection) -> None:
-        """Add everything to the table."""
-        if not self.added:
-            return
-        rows = [
-            {"metric": metric, "labels": labels, "value": amount, "exposed": 0,
-             "exemplar": self.exemplars.get((metric, labels))}
-            for (metric, labels), amount in self.added.items()
-        ]
-        conn.execute(_statement(conn.dialect.name), rows)
+        """Add everything to the table, in an order of its own, so that no two writers wait for each other."""
+        said = {key: _text(exemplar) for key, exemplar in self.exemplars.items()}
+        rows = [(*key, self.added[key], 0, said.get(key)) for key in sorted(self.added)]
+        bulk.insert(conn, counters, _NAMES, rows, _ADD)
 
 
-@lru_cache
-def _statement(dialect: str) -> Any:
-    statement = insert(dialect, counters)
-    changed = {
-        "value": counters.c.value + statement.excluded.value,
-        "exemplar": sa.func.coalesce(statement.excluded.exemplar, counters.c.exemplar),
-    }
-    return statement.on_conflict_do_update(index_elements=["metric", "labels"], set_=changed)
+def _text(exemplar: Mapping[str, Any]) -> str:
+    """Canonical JSON of an exemplar, in a fraction of the time that an encoder takes."""
+    trace_id, span_id, time, value = (exemplar.get(name) for name in _EXEMPLAR)
+    if len(exemplar) == len(_EXEMPLAR) and type(time) is type(value) is float and trace_id and span_id:
+        return f'{{"span_id":{_quoted(span_id)},"time":{time!r},"trace_id":{_quoted(trace_id)},"value":{value!r}}}'
+    return dumps(exemplar)
 
 
 @dataclass(frozen=True)
@@ -110,12 +101,19 @@ def totals(conn: Connection) -> dict[tuple[str, str], float]:
 
 
 def open_cohort(increments: Increments, dims: Mapping[str, str]) -> None:
-    """Make the feedback series that the pager reads exist at 0, before the first vote."""
+    """Make the series of first votes, which the pager reads, exist at 0 before the first one."""
+    cohort = frozenset(dims.items())
+    if cohort in increments.opened:
+        return
+    increments.opened.add(cohort)
     for name in (semconv.USER_THUMBS, semconv.USER_STARS):
         for polarity in (semconv.NEGATIVE, semconv.POSITIVE):
             for age in semconv.AGES:
                 said = (name, polarity, semconv.ADD, semconv.END_USER, age)
                 labels = dict(zip(semconv.FEEDBACK_LABELS, said, strict=True))
                 increments.add(semconv.PROM_FEEDBACK, {**labels, **dims}, 0.0)
+            for solicited in semconv.SOLICITED:
+                labels = dict(zip(semconv.SOLICITED_LABELS, (name, polarity, solicited), strict=True))
+                increments.add(semconv.PROM_FEEDBACK_SOLICITED, {**labels, **dims}, 0.0)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from backspan import semconv
 from backspan.context import Target
+from backspan.store import guards
 from backspan.store.model import LIVE
 from backspan.store.schema import calls, turns, vote_log, votes
 
@@ -97,9 +98,15 @@ def get_turn(conn: Connection, turn_id: str) -> dict[str, Any] | None:
     turn["documents"] = [document for call in turn["calls"] for document in call["documents"] or ()]
     said = sa.or_(votes.c.turn_id == turn_id,
                   sa.and_(votes.c.turn_id.is_(None), votes.c.trace_id == turn["trace_id"]))
-    turn["feedback"] = [
-        feedback_row(vote) for vote in conn.execute(sa.select(votes).where(said).order_by(votes.c.time)).mappings()]
+    turn["feedback"] = _weighed(
+        conn, conn.execute(sa.select(votes).where(said).order_by(votes.c.time)).mappings().all())
     return turn
+
+
+def _weighed(conn: Connection, rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """Votes as the API shows them, with ``trust`` and, if they are held, the rule that holds them (``held``)."""
+    rules = guards.rules_of(conn, [row["id"] for row in rows])
+    return [{**feedback_row(row), "trust": guards.trust_of(row), "held": rules.get(row["id"])} for row in rows]
 
 
 def list_feedback(
@@ -118,7 +125,7 @@ def list_feedback(
         where.append(votes.c.time >= since)
     order = sa.select(votes).where(*where).order_by(votes.c.time.desc(), votes.c.id)
     rows = [dict(row) for row in conn.execute(order.limit(limit + 1)).mappings()]
-    shown = [feedback_row(row) for row in rows[:limit]]
+    shown = _weighed(conn, rows[:limit])
     return shown, cursor_of(rows[limit - 1], "time", "id") if len(rows) > limit else None
 
 
@@ -139,7 +146,8 @@ def revisions(conn: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     rows = conn.execute(sa.select(vote_log).where(vote_log.c.seq.in_(seqs)).order_by(vote_log.c.seq)).mappings().all()
     ids = sorted({row["id"] for row in rows})
     states = {row["id"]: dict(row) for row in conn.execute(sa.select(votes).where(votes.c.id.in_(ids))).mappings()}
-    logged = conn.execute(sa.select(vote_log).where(vote_log.c.id.in_(ids))).mappings()
+    changed = sorted({row["id"] for row in rows if row["version"] > 1})
+    logged = conn.execute(sa.select(vote_log).where(vote_log.c.id.in_(changed))).mappings() if changed else ()
     log = {(row["id"], row["version"]): dict(row) for row in logged}
     return [
         {**row, "vote": states[row["id"]], "before": log.get((row["id"], row["version"] - 1))}

@@ -1,32 +1,26 @@
-"""Tables and connections. SQLite in WAL mode now; nothing here keeps PostgreSQL out.
+"""The tables of both databases, as this code knows them; `backspan.store.migrate` makes them so.
 
-Durability: one writer, ``synchronous=FULL``. A commit is on disk before it is reported, so neither ``kill -9`` nor
-a loss of power takes back what was answered (as far as the disk itself keeps its word on fsync).
+A change here needs a revision (``make revision``); a test compares both.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, Connection, Engine, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Connection, Float, Index, Integer, MetaData, String, Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.event import listen
-from sqlalchemy.exc import DatabaseError
 
-VERSION = 1
-"""Version of the tables; a file of a newer version is refused."""
+from backspan.store.columns import SealedJSON, SealedText
 
 metadata = MetaData()
 JSON = sa.JSON(none_as_null=True)
-
-
-class StoreError(Exception):
-    """The database cannot be opened or is of a newer version."""
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""An integer of 64 bits, which SQLite's are anyway. It numbers rows, or comes from outside."""
 
 
 def _text(name: str, **more: Any) -> Column[str]:
@@ -34,16 +28,18 @@ def _text(name: str, **more: Any) -> Column[str]:
 
 
 SAID = ("service", "environment", "conversation_id", "user_id", "segment", "variant", "model", "response_model",
-         "provider", "prompt_name", "prompt_version", "index_name", "index_version", "response_id")
+         "provider", "prompt_name", "prompt_version", "index_name", "index_version", "response_id", "join_key",
+        "consent")
 
 calls = Table(
     "calls", metadata,
     Column("trace_id", String, primary_key=True), Column("span_id", String, primary_key=True),
     _text("parent_id"), _text("turn_id"), _text("operation"), *(_text(name) for name in SAID),
-    Column("input_tokens", Integer), Column("output_tokens", Integer),
+    Column("input_tokens", BIG), Column("output_tokens", BIG),
     Column("started", Float, nullable=False), Column("ended", Float, nullable=False),
-    _text("outcome"), _text("error"), Column("answered", Boolean, nullable=False), Column("query", Text),
-    Column("answer", Text), Column("messages", JSON), Column("documents", JSON),
+    _text("outcome"), _text("finish"), _text("error"), Column("answered", Boolean, nullable=False),
+    Column("query", SealedText("calls", "query")), Column("answer", SealedText("calls", "answer")),
+    Column("messages", SealedJSON("calls", "messages")), Column("documents", SealedJSON("calls", "documents")),
     Column("received", Float, nullable=False),
     Index("calls_turn", "turn_id"), Index("calls_response", "response_id"), Index("calls_ended", "ended"),
 )
@@ -52,31 +48,33 @@ turns = Table(
     "turns", metadata,
     Column("turn_id", String, primary_key=True), _text("trace_id"), _text("span_id"),
     *(_text(name) for name in SAID),
-    Column("input_tokens", Integer), Column("output_tokens", Integer),
+    Column("input_tokens", BIG), Column("output_tokens", BIG),
     Column("started", Float, nullable=False), Column("ended", Float, nullable=False), Column("duration", Float),
-    _text("outcome"), _text("error"), Column("query", Text), Column("answer", Text), Column("documents", JSON),
-    Column("calls", Integer, nullable=False), Column("rooted", Boolean, nullable=False),
+    _text("outcome"), _text("finish"), _text("error"),
+    Column("query", SealedText("turns", "query")), Column("answer", SealedText("turns", "answer")),
+    Column("documents", SealedJSON("turns", "documents")), Column("calls", Integer, nullable=False),
+    Column("rooted", Boolean, nullable=False),
     Column("answered", Boolean, nullable=False),
     Column("counted", Boolean, nullable=False, default=False),
     Column("received", Float, nullable=False), Column("touched", Float, nullable=False),
     Index("turns_trace", "trace_id"), Index("turns_started", "started"), Index("turns_ended", "ended"),
     Index("turns_counted", "counted", "touched"),
-    Index("turns_session", "conversation_id"),
+    Index("turns_session", "conversation_id"), Index("turns_join_key", "join_key"),
 )
 
-_JUDGED = ("name", "value", "label", "polarity", "reasons", "comment", "correction", "source")
 
-
-def _judgement() -> list[Column[Any]]:
+def _judgement(table: str) -> list[Column[Any]]:
+    texts = [Column(name, SealedText(table, name)) for name in ("comment", "correction")]
     return [_text("name"), Column("value", Float), Column("label", String), _text("polarity"),
-            Column("reasons", JSON), Column("comment", Text), Column("correction", Text), _text("source")]
+            Column("reasons", JSON), *texts, _text("source"), Column("solicited", Boolean),
+            Column("details", SealedJSON(table, "details")), Column("circumstances", JSON)]
 
 
 votes = Table(
     "votes", metadata,
-    Column("id", String, primary_key=True), Column("version", Integer, nullable=False), _text("op"), *_judgement(),
+    Column("id", String, primary_key=True), Column("version", BIG, nullable=False), _text("op"), *_judgement("votes"),
     Column("rater", String), Column("trace_id", String), Column("span_id", String),
-    Column("trace_flags", Integer, nullable=False, default=1), Column("response_id", String),
+    Column("trace_flags", BIG, nullable=False, default=1), Column("response_id", String),
     Column("conversation_id", String), Column("turn_id", String), Column("at", Float), Column("dims", JSON),
     Column("said", JSON),
     Column("resolved", Boolean, nullable=False), Column("time", Float, nullable=False),
@@ -88,8 +86,8 @@ votes = Table(
 
 vote_log = Table(
     "vote_log", metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False), Column("id", String, nullable=False),
-    Column("version", Integer, nullable=False), _text("op"), *_judgement(), _text("digest"),
+    Column("seq", BIG, primary_key=True, autoincrement=False), Column("id", String, nullable=False),
+    Column("version", BIG, nullable=False), _text("op"), *_judgement("vote_log"), _text("digest"),
     Column("delay", Float), Column("time", Float, nullable=False), Column("received", Float, nullable=False),
     Column("counted", Boolean, nullable=False), _text("origin"),
     Index("vote_log_revision", "id", "version", unique=True), Index("vote_log_counted", "counted", "received"),
@@ -106,83 +104,77 @@ counters = Table(
 
 outbox = Table(
     "outbox", metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False), Column("emitted", Float),
+    Column("seq", BIG, primary_key=True, autoincrement=False), Column("emitted", Float),
     Index("outbox_emitted", "emitted"),
 )
 
 detectors = Table(
     "detectors", metadata,
     Column("chart", String, primary_key=True), Column("cohort", String, primary_key=True),
-    Column("state", JSON, nullable=False), Column("ratings", Integer, nullable=False),
-    Column("bad", Integer, nullable=False), Column("updated", Float, nullable=False),
+    Column("state", JSON, nullable=False), Column("ratings", Float, nullable=False),
+    Column("bad", Float, nullable=False), Column("updated", Float, nullable=False),
 )
+"""Every cohort of every chart, and the parents from which cohorts inherit. ``state`` is the detectors' own."""
 
-points = Table(
-    "points", metadata,
-    Column("chart", String, primary_key=True), Column("cohort", String, primary_key=True),
-    Column("number", Integer, primary_key=True), Column("n", Integer, nullable=False),
-    Column("bad", Integer, nullable=False), Column("statistic", Float, nullable=False),
-    Column("started", Float, nullable=False), Column("ended", Float, nullable=False),
+clocks = Table(
+    "clocks", metadata,
+    Column("chart", String, primary_key=True), Column("start", Float, nullable=False),
+    Column("first", Float, nullable=False), Column("per_day", Float, nullable=False), Column("looked", Float),
 )
+"""The open window of each chart (its start), the start of its first one, the events per day that a promise in days
+goes by, and when alerts that are looked at in every interval were last looked at."""
+
+windows = Table(
+    "windows", metadata,
+    Column("chart", String, primary_key=True), Column("start", Float, primary_key=True),
+    Column("cohort", String, primary_key=True), Column("n", Float, nullable=False),
+    Column("bad", Float, nullable=False),
+)
+"""What each cohort counted in each closed window; windows without any events are left out."""
+
+totals = Table(
+    "totals", metadata,
+    Column("chart", String, primary_key=True), Column("cohort", String, primary_key=True),
+    Column("at", Float, primary_key=True), Column("n", Float, nullable=False), Column("bad", Float, nullable=False),
+)
+"""What a cohort had counted so far at the end of each interval in which it counted anything."""
+
+baselines = Table(
+    "baselines", metadata,
+    Column("chart", String, primary_key=True), Column("cohort", String, primary_key=True),
+    Column("p0", Float, nullable=False), Column("phi", Float, nullable=False), _text("phase"), _text("reason"),
+    Column("excluded", JSON), Column("time", Float, nullable=False),
+)
+"""Baselines that a person set."""
+
+drawn = Table(
+    "drawn", metadata,
+    Column("chart", String, primary_key=True), Column("cohort", String, primary_key=True),
+    Column("number", BIG, primary_key=True), Column("n", Float, nullable=False),
+    Column("bad", Float, nullable=False), Column("statistic", Float), Column("p0", Float), Column("phi", Float),
+    _text("phase"), Column("started", Float, nullable=False), Column("ended", Float, nullable=False),
+)
+"""The points that are drawn, with the baseline that was in effect."""
 
 alerts = Table(
     "alerts", metadata,
-    Column("id", Integer, primary_key=True), Column("chart", String, nullable=False),
+    Column("id", BIG, primary_key=True), Column("chart", String, nullable=False),
     Column("cohort", String, nullable=False), Column("fired", Float, nullable=False), Column("cleared", Float),
-    Column("rating", Integer, nullable=False), Column("details", JSON, nullable=False),
+    Column("rating", BIG, nullable=False), Column("details", JSON, nullable=False),
+    _text("name"), _text("rule"), Column("until", Float),
     Index("alerts_open", "chart", "cohort", "cleared"),
 )
+"""Alerts. ``name`` is "" for the alarm of a chart by its evidence. Any other is held: it ends at ``until`` unless its
+condition is met again; None while it is met. ``rule`` tells alerts of one name and cohort apart."""
+
+leases = Table(
+    "leases", metadata,
+    Column("name", String, primary_key=True), Column("holder", String, nullable=False),
+    Column("until", Float, nullable=False),
+)
+"""Which process does what only one may do, until when (Unix seconds); see `backspan.store.leases`."""
 
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
-
-
-def connect(url: str) -> tuple[Engine, Engine]:
-    """Open the database, make its tables if they are missing, and return an engine to write and one to read.
-
-    ``url`` is an SQLAlchemy URL.
-
-    Raises:
-        StoreError: if the file cannot be opened or comes from a newer version.
-    """
-    try:
-        writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
-        with writer.begin() as conn:
-            metadata.create_all(conn)
-            conn.execute(insert(conn.dialect.name, meta).values(key="schema", value=VERSION).on_conflict_do_nothing())
-            found = conn.execute(sa.select(meta.c.value).where(meta.c.key == "schema")).scalar_one()
-    except DatabaseError as error:
-        raise StoreError(f"cannot use {url}: {error.orig}") from error
-    if found > VERSION:
-        raise StoreError(f"{url} is of version {found}, written by a newer backspan; this one knows {VERSION}")
-    return writer, _engine(url, "BEGIN", pool_size=4, max_overflow=8)
-
-
-def _engine(url: str, begin: str, **pool: Any) -> Engine:
-    engine = sa.create_engine(url, json_serializer=dumps, **pool)
-    if engine.dialect.name == "sqlite":
-        # One statement for many rows: the driver gives up the interpreter lock at every row of an executemany, and
-        # waits a switch interval to have it back while the server is busy.
-        engine.dialect.use_insertmanyvalues_wo_returning = True
-        listen(engine, "connect", _pragmas)
-        listen(engine, "begin", partial(_begin, begin))
-    return engine
-
-
-def _begin(statement: str, conn: Connection) -> None:
-    conn.exec_driver_sql(statement)
-
-
-def _pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's "begin" event says BEGIN, so the driver must not
-    for pragma in ("busy_timeout=10000", "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL",
-                   "temp_store=MEMORY", "cache_size=-16000", "wal_autocheckpoint=4000"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def sqlite_url(path: Path) -> str:
-    """URL of a database file; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path}"
 
 
 def insert(dialect: str, table: Table) -> Any:
@@ -215,8 +207,14 @@ def chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
 
 
 def dumps(value: Any) -> str:
-    """Canonical JSON: sorted keys, no blanks, UTF-8 as it is."""
-    return _ENCODER.encode(value)
+    """Canonical JSON: sorted keys, no blanks, UTF-8 as it is, and U+FFFD for NUL, which PostgreSQL has not."""
+    return without_nul(_ENCODER.encode(value))
 
 
+def without_nul(said: str) -> str:
+    """JSON with U+FFFD for each NUL in its strings."""
+    return _NUL.sub("\\1\ufffd", said) if r"\u0000" in said else said
+
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -9,8 +9,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from backspan.store.model import INFERENCE, LABELS, ROOTS, Call, full_dims
+from backspan.store import bulk, consent
+from backspan.store.model import ANSWER, INFERENCE, LABELS, ROOTS, Call, Event, full_dims
 from backspan.store.schema import SAID, calls, chunks, turns, upsert
+from backspan.store.sealing import sealed
 
 QUIET_SECONDS = 5.0
 """A turn whose own span did not come is taken as complete this long after its last call came."""
@@ -27,16 +29,41 @@ def dims_of(row: Mapping[str, Any]) -> dict[str, str]:
 def put_calls(conn: Connection, received: Sequence[Call], now: float) -> list[dict[str, Any]]:
     """Store calls and bring the turns they belong to up to date; returns those turns."""
     unique = {(call.trace_id, call.span_id): call for call in received}
-    rows: list[dict[str, Any]] = []
-    for call in unique.values():
-        row = asdict(call)
-        row["turn_id"] = call.turn_key
-        rows.append({**row, "received": now})
-    upsert(conn, calls, rows, keep=("received",))
+    rows: list[dict[str, Any]] = [
+        {**asdict(call), "turn_id": call.turn_key, "received": now}
+        for call in consent.allowed(conn, list(unique.values()))]
+    upsert(conn, calls, [sealed("calls", row) for row in rows], keep=("received",))
     keys = sorted({row["turn_id"] for row in rows if row["turn_id"]})
-    folded = [fold(key, members, now) for key, members in _members(conn, keys).items()]
-    upsert(conn, turns, folded, keep=("received", "counted"))
+    folded = [_kept(conn, fold(key, members, now), members) for key, members in _members(conn, keys).items()]
+    upsert(conn, turns, [sealed("turns", row) for row in folded], keep=("received", "counted"))
+    silent = consent.silenced(conn, (row["trace_id"] for row in rows))
+    if silent:
+        consent.strip(conn, sa.and_(calls.c.trace_id.in_(silent), calls.c.turn_id == ""))
     return _stored(conn, keys)
+
+
+def _kept(conn: Connection, turn: dict[str, Any], members: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A turn as it may be kept. Its calls say what it says: without its consent they lose their content too."""
+    if not consent.refused(turn["consent"]):
+        return turn
+    if any(map(consent.full, members)):
+        consent.strip(conn, calls.c.turn_id == turn["turn_id"])
+    return consent.bare(turn)
+
+
+def unseen(conn: Connection, received: Sequence[Call]) -> list[Call]:
+    """The calls among ``received`` that are not stored yet, each once; to be asked before `put_calls`."""
+    known: set[Any] = set()
+    for part in chunks(sorted({call.trace_id for call in received})):
+        known.update((row.trace_id, row.span_id) for row in conn.execute(_KNOWN, {"keys": part}))
+    unique = {(call.trace_id, call.span_id): call for call in received}
+    return [call for key, call in unique.items() if key not in known]
+
+
+def answer_event(turn: Mapping[str, Any]) -> Event:
+    """The event that an answered turn is."""
+    return Event(ANSWER, dims_of(turn), turn["ended"], trace_id=turn["trace_id"], span_id=turn["span_id"],
+                 turn_id=turn["turn_id"])
 
 
 def _members(conn: Connection, keys: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -72,7 +99,8 @@ def fold(turn_id: str, members: Iterable[Mapping[str, Any]], now: float) -> dict
         "input_tokens": _sum(answers, "input_tokens"), "output_tokens": _sum(answers, "output_tokens"),
         "started": started, "ended": ended,
         "duration": roots[0]["ended"] - roots[0]["started"] if roots else ended - started,
-        "outcome": _first(answers, "outcome"), "error": _first((roots[:1] + answers[:1]) or ordered, "error"),
+        "outcome": _first(answers, "outcome"), "finish": _first(answers, "finish"),
+        "error": _first((roots[:1] + answers[:1]) or ordered, "error"),
         "query": _first(speakers, "query"), "answer": _first(speakers, "answer"),
         "documents": [document for row in ordered for document in row["documents"] or ()],
         "calls": len(ordered), "rooted": bool(roots), "answered": any(row["answered"] for row in answers),
@@ -110,23 +138,27 @@ def mark_counted(conn: Connection, ids: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """A judged call that is known here: where it is, when it answered and the dimensions of its turn."""
+    """A judged call that is known here: where it is, when it answered and the dimensions of its turn.
+
+    ``whole``: these are final, as the turn's own span and that of its model are both there.
+    """
 
     trace_id: str
     span_id: str
     turn_id: str
     at: float
     dims: Mapping[str, str]
+    whole: bool
 
 
 def find(conn: Connection, spans: Iterable[tuple[str, str]], responses: Iterable[str]) -> dict[Any, Found]:
     """Known calls by (trace id, span id) and by response id; not those whose turn has said too little yet."""
     wanted, found = set(spans), dict[Any, Found]()
-    for part in chunks(sorted({trace for trace, _ in wanted})):
+    for part in chunks(sorted(bulk.present(conn, calls.c.trace_id, {trace for trace, _ in wanted}))):
         for row in conn.execute(_BY_TRACE, {"keys": part}):
             if (row.call_trace_id, row.call_span_id) in wanted:
                 _note(found, (row.call_trace_id, row.call_span_id), row)
-    for part in chunks(sorted(set(responses))):
+    for part in chunks(sorted(bulk.present(conn, calls.c.response_id, set(responses)))):
         for row in conn.execute(_BY_RESPONSE, {"keys": part}):
             _note(found, row.call_response_id, row)
     return found
@@ -135,13 +167,16 @@ def find(conn: Connection, spans: Iterable[tuple[str, str]], responses: Iterable
 _CALLS_AND_TURNS = sa.select(
     *(calls.c[name].label(f"call_{name}") for name in ("trace_id", "span_id", "turn_id", "response_id", "ended")),
     *(calls.c[name].label(f"call_{name}") for name in _DIM_COLUMNS),
-    turns.c.answered, turns.c.rooted, turns.c.ended, *(turns.c[name] for name in _DIM_COLUMNS),
+    turns.c.trace_id, turns.c.span_id, turns.c.answered, turns.c.rooted, turns.c.ended,
+    *(turns.c[name] for name in _DIM_COLUMNS),
 ).join_from(calls, turns, calls.c.turn_id == turns.c.turn_id, isouter=True)
 
 
 _KEYS = cast("Any", sa.bindparam("keys", expanding=True))
+_KNOWN = sa.select(calls.c.trace_id, calls.c.span_id).where(calls.c.trace_id.in_(_KEYS))
 _BY_TRACE = _CALLS_AND_TURNS.where(calls.c.trace_id.in_(_KEYS))
-_BY_RESPONSE = _CALLS_AND_TURNS.where(calls.c.response_id.in_(_KEYS)).order_by(calls.c.ended)
+_BY_RESPONSE = _CALLS_AND_TURNS.where(calls.c.response_id.in_(_KEYS)).order_by(
+    turns.c.turn_id.is_not(None), calls.c.ended)  # what only fetched a response is not what asked for it
 
 
 def _note(found: dict[Any, Found], key: Any, row: Any) -> None:
@@ -151,4 +186,11 @@ def _note(found: dict[Any, Found], key: Any, row: Any) -> None:
     prefix = "" if in_turn else "call_"
     dims = full_dims({key: getattr(row, prefix + column) for key, column in zip(LABELS, _DIM_COLUMNS, strict=True)})
     at = row.ended if in_turn else row.call_ended
-    found[key] = Found(row.call_trace_id, row.call_span_id, row.call_turn_id, at, dims)
+    found[key] = Found(row.call_trace_id, row.call_span_id, row.call_turn_id, at, dims,
+                       not in_turn or _whole(row))
+
+
+def _whole(row: Any) -> bool:
+    """Tell whether the label dimensions of a call's turn are final: spans of one turn come in any order."""
+    alone = row.call_turn_id == f"{row.trace_id}-{row.span_id}" and row.answered
+    return bool(alone or (row.rooted and (row.answered or row.model)))

@@ -11,11 +11,10 @@ from asyncio import Future as LoopFuture
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 T = TypeVar("T")
 logger = logging.getLogger("backspan.store")
@@ -26,30 +25,44 @@ MOST_TOGETHER = 512
 _TICK_SECONDS = 0.5
 _LINGER_SECONDS, _LINGER_STEPS = 0.001, 10
 """A crowd is waited for in steps this long, this many at most."""
-_FAULTS = (
+FAULTS = (
     SQLAlchemyError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError,
 )
-"""What a write may raise. None of it may end the writing thread, or every later vote would wait for ever."""
+"""What reading and writing may raise. None of it may end a thread, or every later vote would wait for ever."""
 
 
 class Busy(Exception):
     """Too much work is waiting."""
 
 
+_NOT_NOW = ("database or disk is full", "disk I/O error", "database is locked")
+"""What SQLite says of a file that it cannot write at the moment."""
+
+
+class Unavailable(Busy):
+    """The database does not answer, or cannot be written now. What was sent may have been stored."""
+
+
+def unavailable(engine: Engine, error: BaseException) -> bool:
+    """Tell whether a fault is the database's and not of what was asked, so that the same may go well later."""
+    if engine.dialect.name == "postgresql":
+        return isinstance(error, (OperationalError, InterfaceError))
+    return isinstance(error, OperationalError) and str(error.orig) in _NOT_NOW
+
+
 class Closed(Exception):
     """The store is closed."""
 
 
-@dataclass(frozen=True)
-class Job(Generic[T]):
+class Job(NamedTuple):
     """Work of one kind. Jobs next to each other with the same ``run`` are done by one call of it.
 
     ``run(conn, items)`` returns one result per item. ``done`` receives the result after the commit.
     """
 
-    run: Callable[[Connection, Sequence[Any]], Sequence[T]]
+    run: Callable[[Connection, Sequence[Any]], Sequence[Any]]
     item: Any
-    done: Future[T] | LoopFuture[T]
+    done: Future[Any] | LoopFuture[Any]
 
 
 class Writer:
@@ -58,10 +71,11 @@ class Writer:
     def __init__(self, engine: Engine, tick: Callable[[Connection], None]) -> None:
         self._engine = engine
         self._tick = tick
-        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._due = 0.0
         self._crowded = False
+        self._away = False
         self._thread = threading.Thread(target=self._loop, name="backspan-store", daemon=True)
         self._thread.start()
 
@@ -84,7 +98,7 @@ class Writer:
         self._enqueue(Job(run, item, done))
         return done
 
-    def _enqueue(self, job: Job[Any]) -> None:
+    def _enqueue(self, job: Job) -> None:
         if self._closed:
             raise Closed("the store is closed")
         if self._queue.qsize() >= MOST_WAITING:
@@ -108,9 +122,9 @@ class Writer:
             if last:
                 return
 
-    def _gather(self) -> tuple[list[Job[Any]], bool]:
+    def _gather(self) -> tuple[list[Job], bool]:
         """Wait for a job, then take all that is there. The flag says that the end was reached."""
-        jobs: list[Job[Any]] = []
+        jobs: list[Job] = []
         try:
             job = self._queue.get(timeout=_TICK_SECONDS)
             if self._crowded:
@@ -135,10 +149,13 @@ class Writer:
             if waiting - before < 2:
                 return
 
-    def _commit(self, jobs: list[Job[Any]]) -> None:
+    def _commit(self, jobs: list[Job]) -> None:
         try:
-            results = self._run(jobs)
-        except _FAULTS as error:
+            results = self._attempt(jobs)
+        except Unavailable as error:
+            _deliver([(job.done, None, error) for job in jobs])
+            return
+        except FAULTS as error:
             if len(jobs) == 1:
                 logger.error("a write failed: %s", type(error).__name__)
                 _deliver([(jobs[0].done, None, error)])
@@ -148,7 +165,29 @@ class Writer:
             return
         _deliver([(job.done, result, None) for job, result in zip(jobs, results, strict=True)])
 
-    def _run(self, jobs: list[Job[Any]]) -> list[Any]:
+    def _attempt(self, jobs: list[Job], last: bool = False) -> list[Any]:
+        """`_run`, once more on a new connection if the server was lost meanwhile; all that we store may be repeated."""
+        try:
+            results = self._run(jobs)
+        except FAULTS as error:
+            if not unavailable(self._engine, error):
+                raise
+            if not last and self._engine.dialect.name == "postgresql":
+                return self._attempt(jobs, last=True)
+            self._say(_said(error))
+            raise Unavailable("the database does not answer") from error
+        self._say(None)
+        return results
+
+    def _say(self, fault: str | None) -> None:
+        if self._away != (fault is not None):
+            self._away = fault is not None
+            if fault is not None:
+                logger.error("the database cannot be written (%s); tried again", fault)
+            else:
+                logger.error("the database can be written again")
+
+    def _run(self, jobs: list[Job]) -> list[Any]:
         results: list[Any] = []
         with self._engine.begin() as conn:
             start = 0
@@ -163,8 +202,18 @@ class Writer:
         try:
             with self._engine.begin() as conn:
                 self._tick(conn)
-        except _FAULTS as error:
+            self._say(None)
+        except FAULTS as error:
+            if unavailable(self._engine, error):
+                self._say(_said(error))
+                return
             logger.error("housekeeping of the store failed, tried again later: %s", type(error).__name__)
+
+
+def _said(error: BaseException) -> str:
+    """A fault in a word, or in SQLite's few; what PostgreSQL says may quote what was sent."""
+    said = str(getattr(error, "orig", ""))
+    return said if said in _NOT_NOW else type(error).__name__
 
 
 # --- results --------------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from backspan._assets import asset
 from backspan.cli._demo.children import Child, Children, free_ports
-from backspan.config import asset
 
 SERVICE = "rag-chat"
+SPEC = Path(__file__).with_name("spc.yaml")
+"""What `up` is told to watch."""
 _UP = "import sys; from backspan.cli import main; sys.exit(main())"
 _NEEDS = ("cryptography", "fastapi", "openai", "plotext", "qdrant_client", "sqlalchemy", "uvicorn", "yaml")
 
@@ -63,7 +65,9 @@ def start(children: Children, folder: Path, seed: int) -> Cast:
     live.write_text("v1\n", encoding="utf-8")
     data = {"BACKSPAN_DATA_DIR": str(folder / "data")}
     up = children.start(
-        "backspan up", urls[0], [sys.executable, "-c", _UP, "up", "--port", str(ports[0])], _env(data), folder
+        "backspan up", urls[0],
+        [sys.executable, "-c", _UP, "up", "--port", str(ports[0]), "--spec", str(SPEC), "--origin", urls[2]],
+        _env(data), folder,
     )
     model = children.start(
         "model server", urls[1],
@@ -89,6 +93,7 @@ def _app_variables(up: str, model: str, live: Path) -> dict[str, str]:
         "OPENAI_BASE_URL": f"{model}/v1",
         "OPENAI_API_KEY": "none-needed",
         "RAG_CHAT_LIVE_PROMPT": str(live),
+        "RAG_CHAT_FEEDBACK": up,
     }
 
 

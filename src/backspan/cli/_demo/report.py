@@ -7,13 +7,12 @@ from textwrap import shorten
 from typing import Any
 
 from backspan import semconv
+from backspan._assets import asset
 from backspan.cli._demo import chart
 from backspan.cli._demo.cast import Cast
 from backspan.cli._demo.screen import Paint, wrap
-from backspan.cli._demo.story import BAD, CHART, GOOD, Json, Story
-from backspan.config import asset
+from backspan.cli._demo.story import ALERT, BAD, CHART, GOOD, Json, Story
 
-ALERT_NAME = "BackspanQualityRegression"
 _EXCERPT = 200
 """Characters of an answer that are shown."""
 
@@ -82,7 +81,7 @@ def _alert(story: Story, alert: Json, width: int, paint: Paint) -> str:
         ("damage", f"{down} of {rated} ratings of {BAD} are thumbs down ({down / max(rated, 1):.0%})"),
         ("do", f"put {GOOD} back; the alarm ends by itself once ratings are good again ({alert['runbook']})"),
     ]  # fmt: skip
-    head = paint(f"ALARM  {ALERT_NAME}  at rating {story.alarm_at}", "bold", "red")
+    head = paint(f"ALARM  {ALERT}  at rating {story.alarm_at}", "bold", "red")
     return "\n".join([head, *(_fact(name, text, width, paint, red=name == "guilty") for name, text in facts)])
 
 
@@ -165,6 +164,7 @@ def kept(cast: Cast, paint: Paint) -> str:
         f"  judged turns      {cast.up.url}/api/turns?prompt_version={BAD}&polarity=negative",
         f"  chart             {cast.up.url}/api/charts/{CHART}",
         f"  metrics           {cast.up.url}/metrics",
+        f"  ask and rate      {cast.app.url}/",
         f"  ask               curl {cast.app.url}/chat -H 'Content-Type: application/json' \\",
         "                         -d '{\"question\": \"How long are gift cards valid?\", \"session\": \"me\"}'",
         f"  roll back         echo {GOOD} > {cast.live}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from backspan.cli._demo.children import Children
 from backspan.cli._demo.screen import Progress
 from backspan.cli._local import fetch
 
-CHART = "thumbs_down"
+ALERT, CHART = "BackspanQualityRegression", "thumbs_down"
 GOOD, BAD = "v1", "v2"
 VISITS = 800
 ROUND = 25
@@ -124,8 +124,9 @@ def _round(story: Story, cast: Cast, children: Children, first: int, progress: P
 
 
 def _watch(story: Story, cast: Cast) -> None:
-    """Take the first alert, and find the number of its rating among all ratings."""
-    alerts: list[Json] = [alert for alert in _get(cast, "/api/alerts")["alerts"] if alert["chart"] == CHART]
+    """Take the first alarm of the pager, and find the number of its rating among all ratings."""
+    found: list[Json] = _get(cast, "/api/alerts")["alerts"]
+    alerts = [alert for alert in found if (alert["chart"], alert["alert"]) == (CHART, ALERT)]
     if not alerts:
         return
     numbered = [(_overall(story, alert), alert) for alert in alerts]
@@ -161,15 +162,24 @@ def _worst_turns(cast: Cast, version: str) -> list[Json]:
         turns: list[Json] = _get(cast, f"/api/turns?{asked}")["turns"]
         waiting = [vote for vote in _get(cast, f"/api/feedback?{voted}")["feedback"] if not vote["turn_id"]]
         if not waiting:
-            return sorted(turns, key=_badness)[:_WORST]
+            return worst_first(turns)[:_WORST]
         if time.monotonic() > deadline:
             raise Unexpected(f"the spans of {len(waiting)} judged answers did not arrive within {_ARRIVE_S:.0f} s")
         time.sleep(0.2)
 
 
+def worst_first(turns: Iterable[Json]) -> list[Json]:
+    """Stored turns by what people think of them."""
+    return sorted(turns, key=_badness)
+
+
 def _badness(turn: Json) -> tuple[Any, ...]:
-    """Most votes against first, then those that say most; ties in an order that no clock decides."""
-    against = [vote for vote in turn["feedback"] if vote["polarity"] == "negative"]
+    """Most votes of people against first, then those that say most; ties in an order that no clock decides.
+
+    The application's own check is left out: its verdict comes as a span, in a while of its own.
+    """
+    against = [vote for vote in turn["feedback"]
+               if vote["polarity"] == "negative" and vote["source"] in (semconv.END_USER, semconv.IMPLICIT)]
     said = sum(len(vote["reasons"] or ()) + bool(vote["correction"]) for vote in against)
     return -len(against), -said, turn["query"], turn["answer"], turn["conversation_id"]
 

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backspan._assets import asset
 from backspan.cli._local import quoted
-from backspan.config import asset
 
 GO_VERSION = "1.25.8"
 """The newest Go that any of the modules asks for."""
@@ -93,6 +93,7 @@ def _build(module: Module, say: Callable[[str], None]) -> Built:
     binaries = tuple(bin_dir() / name for name in module.packages)
     digest = _digest(module)
     if _fresh(module, digest):
+        say(f"{module.name} is built already")
         return Built(module.name, binaries, 0.0)
     say(f"building {module.name} ...")
     began = time.monotonic()

@@ -8,12 +8,19 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
 from backspan.cli._local import answers, tail
 from backspan.cli._stack.plan import Program
 
 _POLL_S = 0.1
+_MARK = "=== backspan stack starts"
+"""Begins the line that parts one run from the next in a log."""
+
+_STATE, _THREADS, _STARTED = 0, 17, 19
+"""Places in ``/proc/PID/stat``, from the one after the program's name."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """What this very process started, so that it is also the one that takes note of its end."""
@@ -46,7 +53,8 @@ def start(program: Program, folder: Path) -> Running:
     log.parent.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, **program.env}
     try:
-        with log.open("ab") as output:
+        with log.open("ab", buffering=0) as output:
+            output.write(f"{_MARK} {program.name}, {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}\n".encode())
             child = subprocess.Popen(
                 program.command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
@@ -80,7 +88,7 @@ def wait_ready(program: Program, running: Running, folder: Path, timeout_s: floa
 def failed(program: Program, folder: Path, what: str) -> ProgramFailed:
     """An error that shows the end of the program's log."""
     log = log_of(program, folder)
-    return ProgramFailed(f"{program.name} {what}. The end of {log}:\n{tail(log)}")
+    return ProgramFailed(f"{program.name} {what}. The end of {log}:\n{tail(log, _MARK)}")
 
 
 def stop(processes: Sequence[Running], patience_s: float) -> list[Running]:
@@ -113,10 +121,13 @@ def _signal(process: Running, number: int) -> None:
 
 
 def born(pid: int) -> str:
-    """When process ``pid`` started, in whatever form the system tells it; ``""`` if it does not run."""
+    """When process ``pid`` started, in whatever form the system tells it; ``""`` if it does not run.
+
+    It runs until the last of its threads has ended: only then are its ports and its files free for the next one.
+    """
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
-        del _children[pid]
+        _children.pop(pid, None)
         return ""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
@@ -125,7 +136,24 @@ def born(pid: int) -> str:
     except ProcessLookupError:
         return ""
     values = stat.rpartition(")")[2].split()
-    return "" if values[0] in "ZX" else values[19]
+    return "" if child is None and _over(values) else f"{values[_STARTED]}@{_boot()}"
+
+
+def _over(values: Sequence[str]) -> bool:
+    """Tell from its ``stat`` whether a process of somebody else has ended, and only its parent has not noticed.
+
+    The state is that of the first thread, which may be a zombie while others still hold what the process had open.
+    """
+    return values[_STATE] in "ZX" and int(values[_THREADS]) <= 1
+
+
+@cache
+def _boot() -> str:
+    """Id of this start of the machine: the ticks since it are no date, and numbers of processes come again after it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _asked(pid: int) -> str:

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import yaml
 
+from backspan._assets import asset
+from backspan.cli._stack import profiles
 from backspan.cli._stack.plan import HOST, Plan
-from backspan.config import asset
 
 _HEADER = "# Rendered by `backspan stack up` from {source}; changes here are lost at the next start.\n"
 
@@ -24,7 +25,7 @@ class RenderFailed(Exception):
 
 
 def render(plan: Plan) -> None:
-    """Write all four files to ``plan.config``.
+    """Write all four files, and the Collector's profiles, to ``plan.config``.
 
     Raises:
         RenderFailed: if a file is not as expected.
@@ -32,9 +33,18 @@ def render(plan: Plan) -> None:
     """
     plan.config.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(asset("collector") / "collector.yaml", plan.config / "collector.yaml")
+    _copy_profiles(plan)
     _rewrite(plan, "prometheus.yml", _prometheus(plan))
     _rewrite(plan, "tempo.yaml", _tempo(plan))
     _alertmanager(plan)
+
+
+def _copy_profiles(plan: Plan) -> None:
+    folder = plan.config / "profiles"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path, copy in profiles.copies(plan.profiles, folder).items():
+        shutil.copyfile(path, copy)
 
 
 def _prometheus(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backspan.cli._local import answers
+from backspan.cli._local import health, last_line
 from backspan.cli._stack import process
 from backspan.cli._stack.plan import Plan, Program, busy, programs
 from backspan.cli._stack.process import ProgramFailed, Running
@@ -29,6 +29,11 @@ class Stack:
     running: dict[str, Running]
     keeper: Running | None = None
     """The foreground command that ends the programs when it ends; None if nobody does."""
+
+    @property
+    def alive(self) -> list[str]:
+        """Names of the programs that run."""
+        return [name for name, running in self.running.items() if running.alive]
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -67,19 +72,24 @@ class Stack:
         return killed
 
     def status(self) -> list[dict[str, Any]]:
-        """One row for each program: name, URL, pid, log and state: ``ready``, ``starting`` or ``stopped``."""
+        """One row for each program: name, URL, pid, log, and state: ``ready``, ``starting`` or ``stopped``.
+
+        ``detail`` is what a program that is not ready says about it, or the last line of the log of one that stopped.
+        """
         return [self._status(program) for program in self.programs]
 
     def _status(self, program: Program) -> dict[str, Any]:
         running = self.running.get(program.name)
         alive = running is not None and running.alive
-        state = ("ready" if answers(program.ready) else "starting") if alive else "stopped"
+        log = process.log_of(program, self.plan.folder)
+        said = health(program.ready) if alive else last_line(log)
         return {
             "name": program.name,
-            "state": state,
+            "state": ("ready" if said is None else "starting") if alive else "stopped",
+            "detail": said,
             "url": program.url,
             "pid": running.pid if running and alive else None,
-            "log": str(process.log_of(program, self.plan.folder)),
+            "log": str(log),
         }
 
 
@@ -90,9 +100,10 @@ def up(plan: Plan, say: Callable[[str], None], timeout_s: float) -> Stack:
         ProgramFailed: if a program failed, a port is busy, or the folder's stack runs already.
         RenderFailed: if a configuration is not as expected.
     """
-    _refuse_second(plan.folder)
+    _refuse_second(plan.folder, say)
     if taken := busy(plan.ports):
-        raise ProgramFailed(f"{_named(taken)} in use on this machine; try `--ports auto` or an offset, `--ports 1000`")
+        raise ProgramFailed(f"{_named(taken)} in use on this machine; --ports takes others: `--ports auto`, an offset "
+                            f"as in `--ports 1000`, or `--ports {next(iter(taken))}=PORT`")
     plan.data.mkdir(parents=True, exist_ok=True)
     render(plan)
     stack = Stack(plan, {})
@@ -160,11 +171,14 @@ def load(folder: Path) -> Stack | None:
         raise ProgramFailed(f"{path} cannot be understood ({error}); end what it names, then delete it") from error
 
 
-def _refuse_second(folder: Path) -> None:
+def _refuse_second(folder: Path, say: Callable[[str], None]) -> None:
     stack = load(folder)
-    alive = [name for name, running in stack.running.items() if running.alive] if stack else []
-    if alive:
-        raise ProgramFailed(f"{', '.join(alive)} of the stack in {folder} still run; `backspan stack down` ends them")
+    if stack is None:
+        return
+    if stack.alive:
+        raise ProgramFailed(f"the stack in {folder} runs already ({', '.join(stack.alive)}); `backspan stack status` "
+                            "shows it, `backspan stack down` ends it, another --dir and --ports make a second one")
+    say(f"the stack in {folder} was not ended by `down` (a crash, or this machine was started anew); its data are kept")
 
 
 def _state(folder: Path) -> Path:

@@ -1,0 +1,7 @@
+"""For ASGI applications: ``FeedbackMiddleware`` puts a feedback token on their answers."""
+
+from __future__ import annotations
+
+from backspan.feedback.asgi import FeedbackMiddleware
+
+__all__ = ["FeedbackMiddleware"]

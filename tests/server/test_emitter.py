@@ -1,0 +1,74 @@
+"""The outbox's postman: a revision that cannot be a span is left out, and does not stop the others."""
+
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from backspan.store.schema import vote_log
+from tests.support import databases
+from tests.support.otlp_sink import OtlpSink
+
+from .conftest import Server, token, until
+
+DAMAGED = 2
+
+
+PROGRAM = """
+import sys
+from backspan.server import emitter
+emitter._sendable = lambda letter, row: True
+from backspan.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Trusting(Server):
+    """Takes every revision for one that can be sent."""
+
+    def command_line(self, port):
+        return [sys.executable, "-c", PROGRAM, *super().command_line(port)[3:]]
+
+
+@pytest.fixture
+def sink():
+    with OtlpSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def gateway(servers, sink, tmp_path):
+    """A gateway that has just come back, with three revisions in its outbox of which the second is damaged."""
+    server = servers("gateway", folder=tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9").start()
+    for number in (1, 2, 3):
+        assert server.vote({"thumbs": "up", "token": token(number)})[0] == 201
+    server.stop()
+    engine = sa.create_engine(databases.at(tmp_path / "gateway.db"))
+    with engine.begin() as conn:
+        conn.execute(sa.update(vote_log).where(vote_log.c.seq == DAMAGED).values(time=float("inf")))
+    engine.dispose()
+    server.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.endpoint
+    return server
+
+
+def test_a_revision_that_cannot_be_sent_is_left_out_said_and_counted(gateway, sink):
+    gateway.start()
+    assert len(sink.wait_spans(2)) == 2
+    until(lambda: gateway.json("/api/outbox")[1]["waiting"] == 0)
+    assert gateway.json("/api/outbox")[1]["unsendable"] == 1
+    assert gateway.vote({"thumbs": "down", "token": token(4)})[0] == 201  # and it goes on
+    assert len(sink.wait_spans(3)) == 3
+    gateway.stop()
+    assert [line for line in gateway.lines if "cannot be encoded" in line and f"revisions {DAMAGED}" in line]
+    assert {f"{number:032x}" for number in (1, 3, 4)} == {span.links[0][0] for span in sink.spans}
+
+
+def test_a_gateway_that_leaves_nothing_out_is_noticed(gateway, sink):
+    """Its twin: the others wait for ever. It says so, and goes on taking votes."""
+    trusting = Trusting(gateway.command, gateway.arguments, gateway.env).start()
+    try:
+        until(lambda: any("cannot be made" in line for line in trusting.lines))
+        assert trusting.vote({"thumbs": "down", "token": token(4)})[0] == 201
+        assert trusting.json("/api/outbox")[1]["waiting"] == 4 and sink.spans == []
+    finally:
+        trusting.stop()
