@@ -26,7 +26,7 @@ class Row:
         return "-".join([*self.requirements, *([f"py{self.python}"] if self.python else [])])
 
 
-TOOLS = ("pytest>=8.3,<10", "trio>=0.27", "jsonschema>=4.23")
+TOOLS = ("pytest>=9.1,<10", "trio>=0.27", "jsonschema>=4.23")
 """What the tests of the contract need beside the client."""
 NEWEST = Row(("openai[realtime]<4",))
 ROWS = (

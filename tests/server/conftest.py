@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from tests.support.processes import environment
 KEY = "aGVsbG8gdGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgISE="
 DIMS = {semconv.REQUEST_MODEL: "m-1", semconv.PROMPT_NAME: "support", semconv.PROMPT_VERSION: "7",
         semconv.SERVICE_NAME: "chat", semconv.ENVIRONMENT: "test"}
+READY = re.compile(r"backspan (?:gateway|up): (http://[^,\s]+), data in ")
+"""The line that says where a server serves. It need not be the first: one that comes back tells of its outbox, too."""
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TARGET = {"trace_id": TRACE, "span_id": SPAN}
 
@@ -49,16 +52,20 @@ class Server:
     def start(self) -> Server:
         port = urlsplit(self.url).port or self._port()
         self.process = subprocess.Popen(self.command_line(port), env=self.env, stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        self.lines.append(line)
-        if "http://" not in line:
-            self._read(self.process.stderr)
-            self.process.wait(60)
-            raise RuntimeError("".join(self.lines))
-        self.url = line.split(",")[0].split(": ", 1)[1]
+        self.url = self._ready(self.process.stderr)
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         return self
+
+    def _ready(self, stream) -> str:
+        """Where it serves. Raises RuntimeError with what it wrote, if it ended instead."""
+        for line in stream:
+            self.lines.append(line)
+            if found := READY.match(line):
+                return found[1]
+        stream.close()
+        self.process.wait(60)
+        raise RuntimeError("".join(self.lines))
 
     def _port(self) -> int:
         held = ExitStack()

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,10 +41,7 @@ class Traced(Server):
                    "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg",
                    sys.executable, "-c", PROGRAM.format(before=self.before), self.command, "--port", "0"]
         self.process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        assert "http://" in line, line + self.process.stderr.read()
-        self.url = line.split(",")[0].split(": ", 1)[1]
-        assert urlsplit(self.url).port
+        self.url = self._ready(self.process.stderr)
         return self
 
 

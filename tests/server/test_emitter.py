@@ -30,6 +30,14 @@ class Trusting(Server):
         return [sys.executable, "-c", PROGRAM, *super().command_line(port)[3:]]
 
 
+class Early(Server):
+    """Tells of its outbox before it serves, as one may that comes back."""
+
+    def command_line(self, port):
+        said = "import sys; print('http://127.0.0.1:9 does not take feedback spans, ...', file=sys.stderr, flush=True)"
+        return [sys.executable, "-c", said + PROGRAM, *super().command_line(port)[3:]]
+
+
 @pytest.fixture
 def sink():
     with OtlpSink() as sink:
@@ -72,3 +80,11 @@ def test_a_gateway_that_leaves_nothing_out_is_noticed(gateway, sink):
         assert trusting.json("/api/outbox")[1]["waiting"] == 4 and sink.spans == []
     finally:
         trusting.stop()
+
+
+def test_what_is_said_before_it_serves_is_not_taken_for_its_address(gateway):
+    early = Early(gateway.command, gateway.arguments, gateway.env).start()
+    try:
+        assert early.json("/healthz")[0] == 200 and "does not take" in early.lines[0]
+    finally:
+        early.stop()
