@@ -153,18 +153,20 @@ def _look(story: Story, cast: Cast) -> None:
 def _worst_turns(cast: Cast, version: str) -> list[Json]:
     """The turns of a prompt version with the most votes against them.
 
-    A vote may be here before the span it judges; we wait for those, so that equal runs show equal turns.
+    A vote may be here before the spans of the turn it judges; we wait for those, so that equal runs show equal turns.
     """
     deadline = time.monotonic() + _ARRIVE_S
     asked = urlencode({"prompt_version": version, "polarity": "negative", "limit": 500})
     voted = urlencode({"polarity": "negative", "limit": 500})
     while True:
-        turns: list[Json] = _get(cast, f"/api/turns?{asked}")["turns"]
-        waiting = [vote for vote in _get(cast, f"/api/feedback?{voted}")["feedback"] if not vote["turn_id"]]
-        if not waiting:
+        votes: list[Json] = _get(cast, f"/api/feedback?{voted}")["feedback"]
+        turns: list[Json] = _get(cast, f"/api/turns?{asked}")["turns"]  # after the votes: those with a turn are in it
+        missing = sum(not vote["turn_id"] for vote in votes)
+        missing += sum(not (turn["query"] and turn["answer"]) for turn in turns)
+        if not missing:
             return worst_first(turns)[:_WORST]
         if time.monotonic() > deadline:
-            raise Unexpected(f"the spans of {len(waiting)} judged answers did not arrive within {_ARRIVE_S:.0f} s")
+            raise Unexpected(f"the spans of {missing} judged answers did not arrive within {_ARRIVE_S:.0f} s")
         time.sleep(0.2)
 
 
