@@ -14,6 +14,7 @@ import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,6 +31,7 @@ DIMS = {semconv.REQUEST_MODEL: "m-1", semconv.PROMPT_NAME: "support", semconv.PR
         semconv.SERVICE_NAME: "chat", semconv.ENVIRONMENT: "test"}
 READY = re.compile(r"backspan (?:gateway|up): (http://[^,\s]+), data in ")
 """The line that says where a server serves. It need not be the first: one that comes back tells of its outbox, too."""
+MAIN = "import sys; from backspan.cli import main; sys.exit(main(sys.argv[1:]))"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TARGET = {"trace_id": TRACE, "span_id": SPAN}
 
@@ -48,6 +50,8 @@ class Server:
     url: str = ""
     lines: list[str] = field(default_factory=list)
     _reader: threading.Thread | None = None
+    before: ClassVar[str] = ""
+    """Python that its process runs first: what a twin breaks."""
 
     def start(self) -> Server:
         port = urlsplit(self.url).port or self._port()
@@ -73,7 +77,8 @@ class Server:
         return held.enter_context(hold())
 
     def command_line(self, port: int) -> list[str]:
-        return [sys.executable, "-m", "backspan", self.command, "--port", str(port), *self.arguments]
+        program = ("-c", f"{self.before}\n{MAIN}") if self.before else ("-m", "backspan")
+        return [sys.executable, *program, self.command, "--port", str(port), *self.arguments]
 
     def _read(self, stream):
         with stream:

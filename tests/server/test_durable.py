@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,18 +19,10 @@ CARELESS = """
 from backspan.store import engines
 engines._PRAGMAS = tuple(one.replace("synchronous=FULL", "synchronous=OFF") for one in engines._PRAGMAS)
 """
-PROGRAM = """
-import sys
-{before}
-from backspan.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 class Traced(Server):
     """A server whose syncs and writes are written to a file. `strace` is a process beside it, not its parent."""
-
-    before = ""
 
     @property
     def calls(self) -> Path:
@@ -39,9 +31,10 @@ class Traced(Server):
     def start(self) -> Server:
         command = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-s", "24", "-o", str(self.calls),
                    "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg",
-                   sys.executable, "-c", PROGRAM.format(before=self.before), self.command, "--port", "0"]
+                   *self.command_line(0)]
         self.process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
         self.url = self._ready(self.process.stderr)
+        assert urlsplit(self.url).port
         return self
 
 

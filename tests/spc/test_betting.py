@@ -9,6 +9,7 @@ from math import exp, inf, log, nan
 from random import Random
 
 import pytest
+from tests.spc.poisson import poisson_quantile
 
 from backspan.spc.betting import STAKES, BettingSR, bucket_scores, log_factor, scaled
 from backspan.spc.shiryaev import threshold
@@ -27,17 +28,6 @@ SCORES: dict[str, tuple[Draw, float]] = {
     "stars": (lambda random: random.choices(STARS, WEIGHTS)[0], 0.7875),
 }
 """Draws, and their means. Stars: (0.25 + 2 * 0.5 + 6 * 0.75 + 10) / 20 = 0.7875."""
-
-
-def poisson_quantile(mean: float, share: float) -> int:
-    """Smallest k with P(X <= k) >= share for X Poisson(mean)."""
-    k, term = 0, exp(-mean)
-    total = term
-    while total < share:
-        k += 1
-        term *= mean / k
-        total += term
-    return k
 
 
 BOUND = poisson_quantile(EVENTS / PROMISE, 0.999)

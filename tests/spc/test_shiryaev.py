@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.spc.poisson import poisson_quantile
 
 from backspan.spc.shiryaev import MixtureSR, Model, advance, log_mean_exp, threshold
 
@@ -59,17 +60,6 @@ def test_gaussian_run_lengths_of_moustakides_2009(theta: float, limit: float, wi
 
 
 # --- the promise ----------------------------------------------------------------------------------------------------
-def poisson_quantile(mean: float, share: float) -> int:
-    """Smallest k with P(X <= k) >= share for X Poisson(mean)."""
-    k, term = 0, exp(-mean)
-    total = term
-    while total < share:
-        k += 1
-        term *= mean / k
-        total += term
-    return k
-
-
 BOUND = poisson_quantile(EVENTS / PROMISE, 0.999)
 
 

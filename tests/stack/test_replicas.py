@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -17,22 +16,12 @@ from backspan import config
 
 pytestmark = pytest.mark.stack
 SUM = 'sum(backspan_feedback_total{name="user_thumbs",op="add",polarity="negative"})'
-EVERYBODY = ("import sys; from backspan.store import leases; leases.Duty.take = lambda *_: True; "
-             "from backspan.cli import main; sys.exit(main(sys.argv[1:]))")
-"""The twin: gateways of which each believes that it is the one."""
 
 
-class Replica(Server):
-    """A gateway whose program may be another one than ours."""
+class Greedy(Server):
+    """The twin: gateways of which each believes that it is the one."""
 
-    program = ("-m", "backspan")
-
-    def command_line(self, port):
-        return [sys.executable, *self.program, self.command, "--port", str(port), *self.arguments]
-
-
-class Greedy(Replica):
-    program = ("-c", EVERYBODY)
+    before = "from backspan.store import leases; leases.Duty.take = lambda *_: True"
 
 
 @contextmanager
@@ -74,7 +63,7 @@ def _shown_by(prometheus):
 
 
 def test_one_vote_is_one_before_and_after_the_one_that_shows_it_is_killed(tmp_path):
-    with house(tmp_path, Replica) as (replicas, prometheus):
+    with house(tmp_path, Server) as (replicas, prometheus):
         assert replicas[1].vote({"thumbs": False, "token": token(1)})[0] == 201
         until(lambda: prometheus.total(SUM) == 1, "the vote in Prometheus")
         [pod] = _shown_by(prometheus)
